@@ -1,0 +1,91 @@
+"""Finds the verb, imports its module alone, and turns every failure into two sentences."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from vclaw import __version__
+from vclaw.errors import VclawError
+
+VERBS = {
+    "run": "boot a claw and wait until OpenClaw is ready",
+    "ps": "list claws and what is true of each now",
+    "start": "boot a stopped claw again, with its disk and state",
+    "stop": "power a claw off",
+    "suspend": "pause a claw where it stands",
+    "resume": "let a suspended claw go on",
+    "rm": "remove a claw and its disk",
+    "image": "list, fetch and remove images",
+    "doit": "run single stages of the pipeline",
+}
+"""Verb -> what it does; the verb's module is `vclaw.cli.<verb>`."""
+
+EXAMPLES = """\
+examples:
+  vclaw run                                   the current folder, the default image
+  vclaw run ubuntu:24.04 --workspace=. --publish 8080:80
+  vclaw ps
+  vclaw rm my-claw
+
+Each verb explains itself: vclaw run --help
+"""
+
+INTERRUPTED = 130
+"""Exit status after SIGINT or SIGTERM: 128 + SIGINT, as shells report it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 1 (failed), 2 (bad input) or 130."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _dispatch(words)
+    except VclawError as error:
+        print(f"vclaw: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"       {error.hint}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("vclaw: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`vclaw ps | head`): nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="vclaw",
+        description="Run the OpenClaw agent in a real virtual machine with your project mounted.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"vclaw {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    module = None
+    for verb, summary in VERBS.items():
+        sub = verbs.add_parser(
+            verb,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if verb == chosen:
+            module = importlib.import_module(f"vclaw.cli.{verb}")
+            module.configure(sub)
+    args = parser.parse_args(words)
+    assert module is not None  # argparse exits with 2 where there is no verb
+    status: int = module.run(args)
+    return status
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,58 @@
+"""Locks between vclaw processes: flock(2), so a lock ends with its holder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vclaw.errors import VclawError
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: float | None = None, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock file `path` for the length of the block.
+
+    `wait` is how many seconds to wait for another holder, None for ever. `on_wait` is called
+    once with the holder's description where there is something to wait for. Raises VclawError
+    that names the holder when the time is over. The file stays: removing it would let two
+    processes hold two locks of the same name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(fd, path, wait, on_wait)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        yield
+        os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int, path: Path, wait: float | None, on_wait: Callable[[str], None] | None) -> None:
+    deadline = None if wait is None else time.monotonic() + wait
+    told = False
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            holder = _holder(fd)
+        if deadline is not None and time.monotonic() >= deadline:
+            raise VclawError(
+                f"{path.parent.name} is busy: {holder} is working on it.",
+                "Wait for it to end, then run the command again.",
+            )
+        if on_wait is not None and not told:
+            told = True
+            on_wait(holder)
+        time.sleep(0.1)
+
+
+def _holder(fd: int) -> str:
+    pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
+    return f"process {pid}" if pid else "another process"

@@ -1,0 +1,267 @@
+"""Every path and file name of vclaw, each with a line on what it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vclaw.errors import UsageError
+from vclaw.model import ImageRef
+
+SOCKET_PATH_MAX = 107
+"""Bytes that fit in sockaddr_un.sun_path on Linux (108 with the closing zero)."""
+
+
+@dataclass(frozen=True)
+class ImagePaths:
+    """The files of one cached image, all in `root`."""
+
+    root: Path
+
+    @property
+    def image(self) -> Path:
+        """The disk image; never changed once it is there."""
+        return self.root / "image.img"
+
+    @property
+    def meta(self) -> Path:
+        """image.json: ref, arch, digest, source, format, sizes, times. Written last."""
+        return self.root / "image.json"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel for direct boot; only for images built here."""
+        return self.root / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """The initrd that belongs to `kernel`."""
+        return self.root / "initrd.img"
+
+    @property
+    def partial(self) -> Path:
+        """A download that is not complete yet; resumed by the next fetch."""
+        return self.root / "image.img.part"
+
+
+@dataclass(frozen=True)
+class RuntimePaths:
+    """The files of one built runtime disk, all in `root`."""
+
+    root: Path
+
+    @property
+    def disk(self) -> Path:
+        """Read-only squashfs: node, OpenClaw and what they need."""
+        return self.root / "openclaw.squashfs"
+
+    @property
+    def manifest(self) -> Path:
+        """manifest.json: versions, recipe, digest, npm lock. Written last."""
+        return self.root / "manifest.json"
+
+
+@dataclass(frozen=True)
+class ClawPaths:
+    """The files of one claw, all in `root` (0700)."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """claw.json: what was asked for (`ClawSpec`)."""
+        return self.root / "claw.json"
+
+    @property
+    def machine(self) -> Path:
+        """machine.json: what the hypervisor is told."""
+        return self.root / "machine.json"
+
+    @property
+    def guest(self) -> Path:
+        """guest.json (0600): what the guest is told; holds secrets."""
+        return self.root / "guest.json"
+
+    @property
+    def secrets(self) -> Path:
+        """secrets.json (0600): gateway token, environment, SSH keys."""
+        return self.root / "secrets.json"
+
+    @property
+    def ssh_key(self) -> Path:
+        """ssh_key (0600): the claw's own private key for its SSH."""
+        return self.root / "ssh_key"
+
+    @property
+    def known_hosts(self) -> Path:
+        """known_hosts: pins the guest's one host key."""
+        return self.root / "known_hosts"
+
+    @property
+    def disk(self) -> Path:
+        """instance.img: the guest's own disk; never written over."""
+        return self.root / "instance.img"
+
+    @property
+    def disk_meta(self) -> Path:
+        """disk.json: format, size, origin and boot method of instance.img. Written last."""
+        return self.root / "disk.json"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel this disk boots with, where it is booted directly."""
+        return self.root / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """The initrd that belongs to `kernel`."""
+        return self.root / "initrd.img"
+
+    @property
+    def seed(self) -> Path:
+        """seed.iso (0600): the NoCloud seed."""
+        return self.root / "seed.iso"
+
+    @property
+    def run(self) -> Path:
+        """run.json: pid, start time and argv of the hypervisor process."""
+        return self.root / "run.json"
+
+    @property
+    def ready(self) -> Path:
+        """ready.json: when each readiness check passed."""
+        return self.root / "ready.json"
+
+    @property
+    def last_error(self) -> Path:
+        """error.json: the last failure of this claw and its hint."""
+        return self.root / "error.json"
+
+    @property
+    def state(self) -> Path:
+        """OpenClaw's state folder, mounted in the guest."""
+        return self.root / "state"
+
+    @property
+    def sockets(self) -> Path:
+        """Folder (0700) of the claw's unix sockets."""
+        return self.root / "run"
+
+    @property
+    def qmp(self) -> Path:
+        """QMP monitor for commands; serves one client at a time."""
+        return self.sockets / "qmp.sock"
+
+    @property
+    def qmp_status(self) -> Path:
+        """A second QMP monitor, for status questions only."""
+        return self.sockets / "status.sock"
+
+    @property
+    def channel(self) -> Path:
+        """The guest agent's virtio-serial port."""
+        return self.sockets / "guest.sock"
+
+    @property
+    def serial_socket(self) -> Path:
+        """The guest's serial console, to type into."""
+        return self.sockets / "serial.sock"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of logs."""
+        return self.root / "logs"
+
+    @property
+    def serial_log(self) -> Path:
+        """All that the guest printed on its serial console."""
+        return self.logs / "serial.log"
+
+    @property
+    def hypervisor_log(self) -> Path:
+        """What the hypervisor process printed itself."""
+        return self.logs / "qemu.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever changes this claw."""
+        return self.root / "lock"
+
+    @property
+    def doit_db(self) -> Path:
+        """doit's database for this claw's stages."""
+        return self.root / "doit.db"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where vclaw keeps things: `cache` can be fetched or built again, `data` cannot."""
+
+    cache: Path
+    data: Path
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Home:
+        """VCLAW_CACHE_DIR and VCLAW_DATA_DIR, each defaulting to VCLAW_HOME, then ~/.vclaw."""
+        base = env.get("VCLAW_HOME") or "~/.vclaw"
+        cache = env.get("VCLAW_CACHE_DIR") or base
+        data = env.get("VCLAW_DATA_DIR") or base
+        return cls(_absolute(cache), _absolute(data))
+
+    @property
+    def images(self) -> Path:
+        """One folder for each cached image."""
+        return self.cache / "images"
+
+    @property
+    def runtimes(self) -> Path:
+        """One folder for each built runtime disk."""
+        return self.cache / "runtimes"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files of images and runtimes."""
+        return self.cache / "locks"
+
+    @property
+    def accelerator(self) -> Path:
+        """accelerator.json: the result of the last acceleration trial on this host."""
+        return self.cache / "accelerator.json"
+
+    @property
+    def instances(self) -> Path:
+        """One folder for each claw."""
+        return self.data / "instances"
+
+    def image(self, ref: ImageRef) -> ImagePaths:
+        """The files of one image."""
+        return ImagePaths(self.images / ref.key)
+
+    def runtime(self, key: str) -> RuntimePaths:
+        """The files of one runtime disk."""
+        return RuntimePaths(self.runtimes / key)
+
+    def claw(self, name: str) -> ClawPaths:
+        """The files of one claw."""
+        return ClawPaths(self.instances / name)
+
+
+def check_socket_length(paths: ClawPaths) -> None:
+    """Raise UsageError where a socket of this claw would not fit in a unix socket address."""
+    longest = max(
+        (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket),
+        key=lambda path: len(os.fsencode(path)),
+    )
+    length = len(os.fsencode(longest))
+    if length > SOCKET_PATH_MAX:
+        raise UsageError(
+            f"The path {longest} has {length} bytes, and a unix socket's path has at most "
+            f"{SOCKET_PATH_MAX}.",
+            "Set VCLAW_DATA_DIR to a shorter folder, or choose a shorter --name.",
+        )
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - keep symlinks
