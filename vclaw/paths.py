@@ -45,6 +45,21 @@ class ImagePaths:
         """A download that is not complete yet; resumed by the next fetch."""
         return self.root / "image.img.part"
 
+    @property
+    def partial_meta(self) -> Path:
+        """image.img.part.json: which content `partial` is a part of."""
+        return self.root / "image.img.part.json"
+
+    @property
+    def build(self) -> Path:
+        """Folder of a build that is under way; what an interrupted one left is no use."""
+        return self.root / "build"
+
+    @property
+    def build_log(self) -> Path:
+        """What the last failed build printed."""
+        return self.root / "build.log"
+
 
 @dataclass(frozen=True)
 class RuntimePaths:
@@ -224,6 +239,11 @@ class Home:
     def locks(self) -> Path:
         """Lock files of images and runtimes."""
         return self.cache / "locks"
+
+    @property
+    def digests(self) -> Path:
+        """digests.json: sha256 of local image files, so that none is read twice for it."""
+        return self.cache / "digests.json"
 
     @property
     def accelerator(self) -> Path:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from vclaw.errors import UsageError, VclawError
@@ -12,12 +15,17 @@ from vclaw.errors import UsageError, VclawError
 TAIL_LINES = 12
 """Lines of a failed program's output that its error shows."""
 
+STOP_SECONDS = 15.0
+"""How long an interrupted program of `stream` gets to clean up after itself."""
+
 PACKAGES = {
     "qemu-img": ("qemu-utils", "qemu"),
     "qemu-system-x86_64": ("qemu-system-x86", "qemu"),
     "qemu-system-aarch64": ("qemu-system-arm", "qemu"),
     "mmdebstrap": ("mmdebstrap", ""),
     "mke2fs": ("e2fsprogs", "e2fsprogs"),
+    "fakeroot": ("fakeroot", ""),
+    "newuidmap": ("uidmap", ""),
     "mksquashfs": ("squashfs-tools", "squashfs"),
     "ssh": ("openssh-client", "openssh"),
     "ssh-keygen": ("openssh-client", "openssh"),
@@ -49,13 +57,14 @@ def run(
     timeout: float | None = None,
     pass_fds: Sequence[int] = (),
     what: str = "",
+    success: int = 0,
 ) -> str:
     """Run a program to its end and return what it wrote to stdout and stderr, as text.
 
     With `log`, output goes to that file as it comes, and the returned text is empty. A program
     that fails raises VclawError with its exit status, its command and the end of its output.
     `timeout` is in seconds; when it is over the program is killed. `what` names the work in
-    the error; the program's name by default.
+    the error; the program's name by default. `success` is the exit status of a good end.
     """
     words = [str(word) for word in argv]
     name = what or Path(words[0]).name
@@ -80,13 +89,67 @@ def run(
         if not isinstance(output, int):
             output.close()
     text = (done.stdout or b"").decode(errors="replace")
-    if done.returncode != 0:
+    if done.returncode != success:
         shown = text if log is None else log.read_text(errors="replace")
         raise VclawError(
             f"{name} failed with exit status {done.returncode}.",
             "Command: " + " ".join(words) + "\n" + tail(shown),
         )
     return text
+
+
+def stream(
+    argv: Sequence[str | Path],
+    *,
+    log: Path,
+    on_line: Callable[[str], None],
+    env: Mapping[str, str] | None = None,
+    what: str = "",
+) -> None:
+    """Run a long program; its output goes to `log`, and each line to `on_line` as it comes.
+
+    The program leads a process group of its own: on any exception here (Ctrl-C too) the whole
+    group is asked to stop, then killed, so that none of its children works on. Raises
+    VclawError as `run` does.
+    """
+    words = [str(word) for word in argv]
+    name = what or Path(words[0]).name
+    with log.open("ab") as file:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(env) if env is not None else None,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                file.write(line)
+                on_line(line.decode(errors="replace").rstrip())
+            status = child.wait()
+        except BaseException:
+            _stop_group(child)
+            raise
+        finally:
+            child.stdout.close()
+    if status != 0:
+        raise VclawError(
+            f"{name} failed with exit status {status}.",
+            "Command: " + " ".join(words) + "\n" + tail(log.read_text(errors="replace")),
+        )
+
+
+def _stop_group(leader: subprocess.Popen[bytes]) -> None:
+    """End a process group politely, then hard, and reap its leader."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        leader.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+    leader.wait()
 
 
 def tail(text: str, lines: int = TAIL_LINES) -> str:

@@ -1,0 +1,1 @@
+"""Files that run inside the guest; the seed carries them there as they are."""

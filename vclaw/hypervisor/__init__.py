@@ -1,0 +1,44 @@
+"""What a hypervisor must be able to do, and the one that this host uses."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from vclaw.hypervisor.machine import Machine, RootDisk
+from vclaw.hypervisor.process import Process
+from vclaw.paths import ClawPaths
+
+
+class Hypervisor(Protocol):
+    """One virtual machine monitor. A claw is known to it by its paths alone."""
+
+    def argv(self, machine: Machine, root: RootDisk, paths: ClawPaths) -> list[str]:
+        """The command line that starts `machine`; pure."""
+
+    def start(self, argv: list[str], paths: ClawPaths) -> Process:
+        """Start it and return once the monitor answers.
+
+        Raises VclawError with the end of its own output where it ends at once.
+        """
+
+    def state(self, paths: ClawPaths) -> str:
+        """What the virtual CPUs do: `running`, `paused`, or `unknown` where nothing answers."""
+
+    def pause(self, paths: ClawPaths) -> None:
+        """Stop the virtual CPUs; memory stays."""
+
+    def resume(self, paths: ClawPaths) -> None:
+        """Let the virtual CPUs go on."""
+
+    def press_power_button(self, paths: ClawPaths) -> None:
+        """Ask the guest to shut down, as the ACPI power button does."""
+
+    def quit(self, paths: ClawPaths) -> None:
+        """End the process at once, after it has flushed its disks."""
+
+
+def current() -> Hypervisor:
+    """The hypervisor of this host. QEMU everywhere today."""
+    from vclaw.hypervisor.qemu import Qemu
+
+    return Qemu()

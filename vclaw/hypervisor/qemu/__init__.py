@@ -1,0 +1,105 @@
+"""QEMU as a hypervisor: KVM or HVF where they work, else emulation."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from vclaw import proc
+from vclaw.errors import VclawError
+from vclaw.hypervisor.machine import Machine, RootDisk
+from vclaw.hypervisor.process import Process, start_mark
+from vclaw.hypervisor.qemu import argv as command_line
+from vclaw.hypervisor.qemu import qmp
+from vclaw.paths import ClawPaths
+
+START_SECONDS = 30.0
+"""QEMU opens its monitor within a second; a busy machine is given more."""
+
+STATUS_SECONDS = 0.5
+"""A question for `vclaw ps`, which must not hang on a hung QEMU."""
+
+ARM_FIRMWARE = (
+    "/usr/share/AAVMF/AAVMF_CODE.fd",
+    "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd",
+    "/opt/homebrew/share/qemu/edk2-aarch64-code.fd",
+    "/usr/local/share/qemu/edk2-aarch64-code.fd",
+)
+"""Where Debian, Ubuntu and Homebrew keep the UEFI firmware of the `virt` machine."""
+
+
+class Qemu:
+    """See `vclaw.hypervisor.Hypervisor`."""
+
+    def program(self, arch: str) -> Path:
+        """The QEMU binary for guests of `arch`; raises UsageError that names its package."""
+        return proc.need(command_line.PROGRAMS[arch], "booting a claw")
+
+    def argv(self, machine: Machine, root: RootDisk, paths: ClawPaths) -> list[str]:
+        """The command line that starts `machine`."""
+        needs_firmware = machine.arch == "arm64" and root.boot is None
+        firmware = _arm_firmware() if needs_firmware else None
+        return command_line.build(self.program(machine.arch), machine, root, paths, firmware)
+
+    def start(self, argv: list[str], paths: ClawPaths) -> Process:
+        """Start QEMU in a session of its own and wait for its monitor."""
+        for socket in (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket):
+            socket.unlink(missing_ok=True)
+        with paths.hypervisor_log.open("ab") as log:
+            offset = log.tell()
+            child = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        process = Process(child.pid, start_mark(child.pid), tuple(argv))
+        deadline = time.monotonic() + START_SECONDS
+        while child.poll() is None:
+            if paths.qmp.exists() and self.state(paths) != "unknown":
+                return process
+            if time.monotonic() > deadline:
+                child.kill()
+                child.wait()
+                raise VclawError(
+                    f"QEMU did not open its monitor within {START_SECONDS:g} s.",
+                    f"Its output is in {paths.hypervisor_log}.",
+                )
+            time.sleep(0.02)
+        said = paths.hypervisor_log.read_bytes()[offset:].decode(errors="replace")
+        raise VclawError(
+            f"QEMU ended at once with exit status {child.returncode}.",
+            proc.tail(said) or f"It printed nothing; its log is {paths.hypervisor_log}.",
+        )
+
+    def state(self, paths: ClawPaths) -> str:
+        """`running`, `paused`, or `unknown`."""
+        try:
+            status = qmp.execute(paths.qmp_status, "query-status", timeout=STATUS_SECONDS)["status"]
+        except (VclawError, KeyError, TypeError):
+            return "unknown"
+        return {"running": "running", "paused": "paused", "suspended": "paused"}.get(status, status)
+
+    def pause(self, paths: ClawPaths) -> None:
+        """Stop the virtual CPUs."""
+        qmp.execute(paths.qmp, "stop")
+
+    def resume(self, paths: ClawPaths) -> None:
+        """Let the virtual CPUs go on."""
+        qmp.execute(paths.qmp, "cont")
+
+    def press_power_button(self, paths: ClawPaths) -> None:
+        """Ask the guest to shut down."""
+        qmp.execute(paths.qmp, "system_powerdown")
+
+    def quit(self, paths: ClawPaths) -> None:
+        """End QEMU, which flushes its disks first."""
+        qmp.execute(paths.qmp, "quit")
+
+
+def _arm_firmware() -> Path:
+    for name in ARM_FIRMWARE:
+        if Path(name).is_file():
+            return Path(name)
+    raise VclawError(
+        "This image boots by UEFI, and no UEFI firmware for arm64 was found.",
+        "On Debian or Ubuntu: sudo apt-get install qemu-efi-aarch64.",
+    )

@@ -1,0 +1,66 @@
+# Every target is one line of `make help`; the commands work without make too.
+
+PYTHON ?= python3
+ARGS ?=
+# The image of the integration-* targets; empty is vclaw's default image.
+INTEGRATION_IMAGE_REF ?=
+
+VENV := .venv/bin
+PYTEST := $(VENV)/python -m pytest
+export PYTHON INTEGRATION_IMAGE_REF
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run check lint types unit test test-full bench build clean \
+	integration-001 integration-001-run integration-002
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## install system packages, make .venv, install vclaw into it
+
+# The stamp is younger than what decides about the packages: a second setup does nothing.
+.venv/.ready: pyproject.toml tools/setup
+	@tools/setup
+
+run: setup ## boot a claw for this folder, or as ARGS='ubuntu:24.04 --workspace ..' says
+	$(VENV)/vclaw run $(ARGS)
+
+check: lint types unit ## lint, types and unit tests: under a minute
+
+lint: setup ## ruff: rules and format
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(VENV)/mypy
+
+unit: setup ## tests that boot no VM
+	$(PYTEST) -q tests/unit tests/pipeline
+
+test: setup lint types ## everything but what is marked `full`; boots two VMs
+	$(PYTEST) -m 'not full'
+
+test-full: setup lint types ## everything; may take an hour without KVM
+	$(PYTEST)
+
+bench: setup ## table of ratios against cp, curl, xorriso, QEMU; ARGS=--run adds whole boots
+	$(VENV)/python -m tests.bench $(ARGS)
+
+integration-001: setup ## the commands and their bad input, no VM
+	$(PYTEST) tests/integration/test_001_commands.py
+
+integration-001-run: setup ## a VM of INTEGRATION_IMAGE_REF up to ready
+	$(PYTEST) -s tests/integration/test_001_run.py
+
+integration-002: setup ## fetch once, copy independently: INTEGRATION_IMAGE_REF
+	$(PYTEST) tests/integration/test_002_fetch.py
+
+build: setup ## the wheel, in dist/
+	$(VENV)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+clean: ## remove what was made here, but not claws and cached images (vclaw rm, vclaw image rm)
+	rm -rf .venv build dist .artifacts .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -f .doit.db*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

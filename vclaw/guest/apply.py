@@ -1,0 +1,252 @@
+"""Makes the guest what the seed's guest.json says, at every boot; every step may be repeated.
+
+Runs as root from the seed disk, on the guest's own Python (3.9 or later) with the standard
+library alone. Each step and its times (seconds of uptime) go to /run/vclaw/report.json, which
+agent.py hands to the host.
+"""
+
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+SEED = Path("/run/vclaw/seed/vclaw")
+RUN = Path("/run/vclaw")
+REPORT = RUN / "report.json"
+RUNTIME = Path("/opt/openclaw")
+STATE = Path("/var/lib/openclaw")
+CACHE = Path("/var/cache/openclaw")
+USER = "claw"
+SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def main():
+    guest = json.loads((SEED / "guest.json").read_text())
+    report = {"applied": "", "steps": [], "error": ""}
+    RUN.mkdir(mode=0o755, exist_ok=True)
+    for step in STEPS:
+        started = uptime()
+        try:
+            step(guest)
+        except Exception as error:
+            report["error"] = "%s: %s" % (step.__name__, describe(error))
+            save(report)
+            print("vclaw: step %s failed: %s" % (step.__name__, describe(error)), flush=True)
+            return 1
+        report["steps"].append({"name": step.__name__, "start": started, "end": uptime()})
+        save(report)
+        print("vclaw: %s done at %.1f s" % (step.__name__, uptime()), flush=True)
+    report["applied"] = guest["generation"]
+    save(report)
+    return 0
+
+
+def channel(guest):
+    """Units first: the agent tells the host of all that follows."""
+    units = Path("/run/systemd/system")
+    units.mkdir(parents=True, exist_ok=True)
+    for unit in SEED.glob("*.service"):
+        if unit.name != "vclaw-seed.service":
+            shutil.copyfile(unit, units / unit.name)
+    call("systemctl", "daemon-reload")
+    call("systemctl", "start", "--no-block", "vclaw-agent.service")
+
+
+def hostname(guest):
+    name = guest["hostname"]
+    write("/etc/hostname", name + "\n")
+    write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost ip6-localhost\n" % name)
+    socket.sethostname(name)
+
+
+def user(guest):
+    """The service's user has the uid of the workspace's owner, so that files agree on both sides."""
+    uid, gid = guest["uid"], guest["gid"]
+    try:
+        entry = pwd.getpwnam(USER)
+    except KeyError:
+        call("groupadd", "--non-unique", "--gid", str(gid), USER)
+        call(
+            "useradd", "--non-unique", "--uid", str(uid), "--gid", USER, "--create-home",
+            "--shell", "/bin/bash", USER,
+        )  # fmt: skip
+    else:
+        if (entry.pw_uid, entry.pw_gid) != (uid, gid):
+            call("groupmod", "--non-unique", "--gid", str(gid), USER)
+            call("usermod", "--non-unique", "--uid", str(uid), USER)
+    write("/etc/sudoers.d/vclaw", USER + " ALL=(ALL) NOPASSWD: ALL\n", 0o440)
+
+
+def ssh(guest):
+    """One ed25519 host key, known to the host, and the claw's own key as the only way in."""
+    keys = Path("/etc/ssh")
+    for old in keys.glob("ssh_host_*"):
+        if not old.name.startswith("ssh_host_ed25519_key"):
+            old.unlink()
+    write(keys / "ssh_host_ed25519_key", guest["ssh"]["host_private"], 0o600)
+    write(keys / "ssh_host_ed25519_key.pub", guest["ssh"]["host_public"])
+    write(
+        keys / "sshd_config.d/00-vclaw.conf",
+        "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\n"
+        "PermitRootLogin prohibit-password\nAuthorizedKeysFile /etc/vclaw/authorized_keys\n"
+        "UseDNS no\n",
+    )
+    write("/etc/vclaw/authorized_keys", guest["ssh"]["authorized"])
+    call("systemctl", "restart", "--no-block", "ssh.service")
+
+
+def mounts(guest):
+    """The runtime disk, the workspace and OpenClaw's state."""
+    for module in ("9pnet_virtio", "9p", "squashfs"):
+        subprocess.run(["modprobe", module], stdin=subprocess.DEVNULL)
+    mount("/dev/disk/by-id/virtio-runtime", RUNTIME, "squashfs", "ro")
+    for share in guest["shares"]:
+        options = "trans=virtio,version=9p2000.L,msize=262144,cache=mmap"
+        mount(share["tag"], Path(share["path"]), "9p", options + (",ro" if share["readonly"] else ""))
+    for name in ("openclaw", "node", "npm", "npx"):
+        link = Path("/usr/local/bin") / name
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to(RUNTIME / "bin" / name)
+
+
+def certificates(guest):
+    """A bundle of the system's certificates and the host's extra ones, where there are any."""
+    extra = guest["ca"]
+    if extra:
+        system = SYSTEM_BUNDLE.read_text() if SYSTEM_BUNDLE.exists() else ""
+        write("/etc/vclaw/ca-extra.pem", extra)
+        write("/etc/vclaw/ca-bundle.pem", system + "\n" + extra)
+
+
+def configuration(guest):
+    """vclaw's settings over what openclaw.json holds already: what the user set there stays."""
+    path = STATE / "openclaw.json"
+    old = read_config(path)
+    new = merge(old, guest["openclaw"])
+    control = new["gateway"]["controlUi"]
+    before = old.get("gateway", {}).get("controlUi", {}).get("allowedOrigins", [])
+    control["allowedOrigins"] += [o for o in before if o not in control["allowedOrigins"]]
+    owner = (guest["uid"], guest["gid"])
+    if new != old:
+        write(path, json.dumps(new, indent=2) + "\n", 0o600)
+        os.chown(path, *owner)
+    for folder in (STATE / "workspace", CACHE, Path("/run/vclaw-warm")):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        os.chown(folder, *owner)
+
+
+def environment(guest):
+    variables = {
+        "HOME": "/home/" + USER,
+        "PATH": "/opt/openclaw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "OPENCLAW_CONFIG_PATH": str(STATE / "openclaw.json"),
+        "OPENCLAW_STATE_DIR": str(STATE),
+        "OPENCLAW_NO_AUTO_UPDATE": "1",
+        "OPENCLAW_SUPERVISOR_MODE": "external",
+        "NODE_COMPILE_CACHE": str(CACHE / "compile"),
+        "VCLAW_WARM": "1" if guest["emulated"] else "0",
+    }
+    if guest["ca"]:
+        variables["NODE_EXTRA_CA_CERTS"] = "/etc/vclaw/ca-extra.pem"
+        for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE"):
+            variables[name] = "/etc/vclaw/ca-bundle.pem"
+    variables.update(guest["env"])
+    variables["OPENCLAW_GATEWAY_TOKEN"] = guest["token"]
+    lines = ["%s=%s\n" % (name, quote(value)) for name, value in variables.items()]
+    write(RUN / "openclaw.env", "".join(lines), 0o600)
+
+
+def gateway(guest):
+    call("systemctl", "start", "--no-block", "openclaw.service")
+
+
+def settle(guest):
+    """cloud-init has done its one job; from now on this script does the work at every boot."""
+    Path("/etc/cloud/cloud-init.disabled").touch()
+
+
+STEPS = (
+    channel, hostname, user, mounts, certificates, configuration, environment, gateway, ssh, settle,
+)  # fmt: skip
+
+
+def read_config(path):
+    """openclaw.json as a dict; JSON5 (comments, bare keys) is read by OpenClaw's own parser."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    try:
+        return json.loads(text)
+    except ValueError:
+        script = "process.stdout.write(JSON.stringify(require('json5').parse(require('fs').readFileSync(0,'utf8'))))"
+        done = subprocess.run(
+            [str(RUNTIME / "bin/node"), "-e", script],
+            input=text.encode(),
+            capture_output=True,
+            cwd=str(RUNTIME / "lib/openclaw/node_modules/openclaw"),
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+
+def merge(base, over):
+    """`over` laid upon `base`, objects key by key, everything else replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        else:
+            result[key] = json.loads(json.dumps(value))
+    return result
+
+
+def mount(source, target, kind, options):
+    target.mkdir(parents=True, exist_ok=True)
+    if not os.path.ismount(str(target)):
+        call("mount", "-t", kind, "-o", options, source, str(target))
+
+
+def quote(value):
+    """A value as systemd's EnvironmentFile reads it: in double quotes, four characters escaped."""
+    for character in '\\"$`':
+        value = value.replace(character, "\\" + character)
+    return '"' + value + '"'
+
+
+def write(path, text, mode=0o644):
+    """Write beside and rename: a reader or a power cut sees no half file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".vclaw-new")
+    fd = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(fd, "w") as file:
+        os.fchmod(fd, mode)
+        file.write(text)
+    temporary.replace(path)
+
+
+def save(report):
+    write(REPORT, json.dumps(report))
+
+
+def call(*argv):
+    subprocess.run(argv, stdin=subprocess.DEVNULL, check=True, capture_output=True)
+
+
+def describe(error):
+    if isinstance(error, subprocess.CalledProcessError):
+        return "%s: %s" % (" ".join(error.cmd), error.stderr.decode(errors="replace").strip())
+    return "%s: %s" % (type(error).__name__, error)
+
+
+def uptime():
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

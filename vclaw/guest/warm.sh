@@ -1,0 +1,15 @@
+#!/bin/sh
+# Reads the files that a gateway start opens into the page cache, once per boot.
+# VCLAW_WARM is set where the guest is emulated: there a cold start misses OpenClaw's own
+# five-second limit for its worker; with hardware acceleration the reading would only delay.
+set -eu
+[ "${VCLAW_WARM:-0}" = 1 ] || exit 0
+stamp=/run/vclaw-warm/done
+[ ! -e "$stamp" ] || exit 0
+cd /opt/openclaw
+if [ -s warm.list ]; then
+    xargs -d '\n' cat <warm.list >/dev/null
+else
+    find . -type f \( -name '*.js' -o -name '*.mjs' -o -name '*.json' -o -name '*.node' \) -exec cat {} + >/dev/null
+fi
+touch "$stamp"

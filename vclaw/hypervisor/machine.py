@@ -1,0 +1,70 @@
+"""A virtual machine as plain data, with nothing of any hypervisor in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vclaw.model import PortForward
+
+
+@dataclass(frozen=True)
+class Share:
+    """A host folder that the guest mounts by its tag."""
+
+    tag: str
+    path: Path
+    readonly: bool = False
+
+
+@dataclass(frozen=True)
+class DirectBoot:
+    """Kernel and initrd given from outside; `cmdline` is the kernel's whole command line."""
+
+    kernel: Path
+    initrd: Path
+    cmdline: str
+
+
+@dataclass(frozen=True)
+class RootDisk:
+    """The guest's own disk: `format` is raw or qcow2; without `boot` the firmware finds a loader."""
+
+    path: Path
+    format: str
+    boot: DirectBoot | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is decided before the disk exists; stored as machine.json."""
+
+    name: str
+    arch: str  # amd64 | arm64
+    accelerator: str  # kvm | hvf | tcg
+    cpus: int
+    memory_mib: int
+    runtime: Path  # the read-only OpenClaw disk
+    forwards: tuple[PortForward, ...]
+    shares: tuple[Share, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As machine.json holds it: paths are strings."""
+        value = asdict(self)
+        value["runtime"] = str(self.runtime)
+        for share in value["shares"]:
+            share["path"] = str(share["path"])
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Machine:
+        """The reverse of `to_json`; raises KeyError or TypeError on another shape."""
+        fields = dict(value)
+        fields["runtime"] = Path(fields["runtime"])
+        fields["forwards"] = tuple(PortForward(**forward) for forward in fields["forwards"])
+        fields["shares"] = tuple(
+            Share(share["tag"], Path(share["path"]), share["readonly"]) for share in fields["shares"]
+        )
+        return cls(**fields)

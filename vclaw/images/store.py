@@ -1,0 +1,192 @@
+"""The cache of images: fetch into it, look at it, remove from it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vclaw import fsutil, lock
+from vclaw.errors import UsageError, VclawError
+from vclaw.images import debian, formats
+from vclaw.images import meta as metas
+from vclaw.images.meta import ImageMeta
+from vclaw.model import ImageRef
+from vclaw.paths import Home, ImagePaths
+from vclaw.progress import Progress
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a source knows about the image.img that it just put in place."""
+
+    digest: str  # sha256 in hex
+    source: str
+    signed_by: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One folder of the cache, as it is found."""
+
+    key: str
+    meta: ImageMeta | None
+    problem: str = ""  # why meta is None
+    disk_bytes: int = 0  # what image.img takes on the disk, holes left out
+
+
+def load(home: Home, ref: ImageRef) -> ImageMeta | None:
+    """What is known of a cached image; None where it is not cached.
+
+    Raises VclawError where image.json is damaged.
+    """
+    return _load(home.image(ref))
+
+
+def fetch(
+    home: Home, ref: ImageRef, progress: Progress, env: Mapping[str, str] = os.environ
+) -> ImageMeta:
+    """Download, build or copy an image into the cache, unless it is there.
+
+    Of several processes that ask for the same image one does the work, and the others wait for
+    it. Raises UsageError before anything is made where the host cannot do it, VclawError where
+    the work fails.
+    """
+    paths = home.image(ref)
+    if found := _usable(paths, progress):
+        return _cached(ref, found, progress)
+    tools = debian.check(ref) if ref.distro == "debian" else None
+    fsutil.make_folder(home.images)
+    fsutil.make_folder(home.locks)
+    with lock.locked(
+        home.locks / f"image-{ref.key}",
+        on_wait=lambda holder: progress.say(f"waiting for {holder}, which fetches {ref.name}"),
+    ):
+        if found := _usable(paths):
+            return _cached(ref, found, progress)
+        try:
+            fsutil.make_folder(paths.root)
+            for stale in (paths.meta, paths.image):
+                stale.unlink(missing_ok=True)
+            return _finish(ref, paths, _make(home, ref, paths, tools, progress, env))
+        finally:
+            with contextlib.suppress(OSError):
+                paths.root.rmdir()  # where nothing was kept in it
+
+
+def listing(home: Home) -> list[Entry]:
+    """Every folder of the cache that holds an image or a damaged image.json, by name."""
+    entries = []
+    folders = sorted(home.images.iterdir()) if home.images.is_dir() else []
+    for folder in folders:
+        paths = ImagePaths(folder)
+        try:
+            found = _load(paths)
+        except VclawError as error:
+            entries.append(Entry(folder.name, None, error.message, _disk_bytes(paths)))
+            continue
+        if found is not None:
+            entries.append(Entry(folder.name, found, disk_bytes=_disk_bytes(paths)))
+    return entries
+
+
+def remove(home: Home, ref: ImageRef) -> None:
+    """Remove an image and whatever is left of a download of it.
+
+    Claws keep working, since each has a disk of its own. Raises UsageError where nothing of it
+    is cached, VclawError where another process is fetching it.
+    """
+    paths = home.image(ref)
+    if not paths.root.is_dir():
+        raise UsageError(
+            f"{ref.name} for {ref.arch} is not cached.", "`vclaw image ls` shows what is."
+        )
+    remove_key(home, ref.key)
+
+
+def remove_key(home: Home, key: str) -> None:
+    """`remove`, by the name of the image's folder in the cache."""
+    paths = ImagePaths(home.images / key)
+    with lock.locked(home.locks / f"image-{key}", wait=0):
+        paths.meta.unlink(missing_ok=True)  # from here on it is not cached
+        shutil.rmtree(paths.root)
+
+
+def _make(
+    home: Home,
+    ref: ImageRef,
+    paths: ImagePaths,
+    tools: debian.Tools | None,
+    progress: Progress,
+    env: Mapping[str, str],
+) -> Made:
+    if tools is not None:
+        from vclaw.images import digests
+
+        mirror = env.get("VCLAW_DEBIAN_MIRROR", "")
+        debian.build(ref, paths, tools, progress, mirror)
+        return Made(digests.sha256(paths.image), debian.inputs(ref, mirror))
+    raise AssertionError(ref)
+
+
+def _finish(ref: ImageRef, paths: ImagePaths, made: Made) -> ImageMeta:
+    direct = ref.distro == "debian"
+    disk = formats.inspect(paths.image)
+    now = datetime.datetime.now(datetime.UTC)
+    meta = ImageMeta(
+        ref=ref.name,
+        distro=ref.distro,
+        version=ref.version,
+        arch=ref.arch,
+        serial=ref.serial,
+        digest=f"sha256:{made.digest}",
+        source=made.source,
+        signed_by=made.signed_by,
+        format=disk.format,
+        boot="kernel" if direct else "firmware",
+        cmdline=debian.CMDLINE if direct else "",
+        size=paths.image.stat().st_size,
+        virtual_size=disk.virtual_size,
+        fetched_at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    metas.dump(paths.meta, meta)
+    return meta
+
+
+def _load(paths: ImagePaths) -> ImageMeta | None:
+    """image.json, checked against the files it speaks of: their size, never their content."""
+    meta = metas.load(paths.meta)
+    if meta is None:
+        return None
+    needed = [paths.image] + ([paths.kernel, paths.initrd] if meta.boot == "kernel" else [])
+    missing = [path.name for path in needed if not path.is_file()]
+    hint = f"Fetch it again: vclaw image fetch {meta.ref}."
+    if missing:
+        raise VclawError(f"{paths.root} is damaged: {' and '.join(missing)} missing.", hint)
+    if paths.image.stat().st_size != meta.size:
+        raise VclawError(f"{paths.image} is damaged: its size is not {meta.size} bytes.", hint)
+    return meta
+
+
+def _usable(paths: ImagePaths, progress: Progress | None = None) -> ImageMeta | None:
+    """The cached image, or None where it must be fetched; says why a damaged one must."""
+    try:
+        return _load(paths)
+    except VclawError as error:
+        if progress is not None:
+            progress.say(f"{error.message} Fetching it again.")
+        return None
+
+
+def _cached(ref: ImageRef, meta: ImageMeta, progress: Progress) -> ImageMeta:
+    progress.say(f"using cached image {ref.name}")
+    return meta
+
+
+def _disk_bytes(paths: ImagePaths) -> int:
+    files: list[Path] = [paths.image, paths.kernel, paths.initrd]
+    return sum(file.stat().st_blocks * 512 for file in files if file.is_file())

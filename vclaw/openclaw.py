@@ -1,0 +1,55 @@
+"""The part of OpenClaw's configuration that vclaw decides.
+
+Keys as in OpenClaw's configuration reference (openclaw.json); an unknown key makes the gateway
+exit with 78, so every key here was run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vclaw.model import GATEWAY_GUEST_PORT
+
+STATE_DIR = "/var/lib/openclaw"
+"""OpenClaw's state folder in the guest; on the host it is the claw's `state`."""
+
+WORKSPACE_DIR = "/workspace"
+"""The user's project in the guest."""
+
+
+def config(gateway_port: int) -> dict[str, Any]:
+    """openclaw.json's settings for a gateway that the host reaches at `gateway_port`."""
+    return {
+        "gateway": {
+            "mode": "local",
+            "port": GATEWAY_GUEST_PORT,
+            # QEMU's forwards arrive at the guest's network address, not at its loopback.
+            "bind": "lan",
+            "auth": {"mode": "token"},
+            # The Control UI is opened at the host's port, which the guest cannot guess.
+            "controlUi": {
+                "allowedOrigins": [
+                    f"http://127.0.0.1:{gateway_port}",
+                    f"http://localhost:{gateway_port}",
+                ]
+            },
+        },
+        "agents": {
+            "defaults": {
+                # OpenClaw's own notes stay in its state; its tools work in the project.
+                "workspace": f"{STATE_DIR}/workspace",
+                "cwd": WORKSPACE_DIR,
+                "skipBootstrap": True,
+                "heartbeat": {"every": "0m"},
+            }
+        },
+        "models": {"catalogRefresh": {"enabled": False}},
+        "update": {"checkOnStart": False},
+        "telemetry": {"enabled": False},
+        "discovery": {"mdns": {"mode": "off"}},
+    }
+
+
+def url(gateway_port: int, token: str = "") -> str:
+    """The Control UI's address; with a token it signs the browser in."""
+    return f"http://127.0.0.1:{gateway_port}/" + (f"#token={token}" if token else "")

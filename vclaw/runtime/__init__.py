@@ -1,0 +1,16 @@
+"""The read-only OpenClaw disk: pinned node and OpenClaw, built once and cached."""
+
+from vclaw.runtime.build import build
+from vclaw.runtime.manifest import RuntimeManifest
+from vclaw.runtime.recipe import DEFAULT_VERSION, MOUNT_POINT, NODE_VERSION, key
+from vclaw.runtime.versions import resolve
+
+__all__ = [
+    "DEFAULT_VERSION",
+    "MOUNT_POINT",
+    "NODE_VERSION",
+    "RuntimeManifest",
+    "build",
+    "key",
+    "resolve",
+]
