@@ -1,0 +1,65 @@
+"""The pipeline: what a ready claw needs, stage by stage, as doit tasks.
+
+`pipeline` makes the stages of one claw; `everything` those of all images and claws there are,
+for plain doit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vclaw.tasks import boot, disk, image, ready, runtime, seed
+
+from vclaw.model import ClawSpec
+from vclaw.paths import Home
+from vclaw.progress import Progress
+
+READY_TIMEOUT_SECS = 900.0
+"""How long `ready` waits unless it is told otherwise; an emulated guest needs several minutes."""
+
+
+def pipeline(
+    home: Home, spec: ClawSpec, progress: Progress, timeout: float = READY_TIMEOUT_SECS
+) -> list[dict[str, Any]]:
+    """The stages of one claw in their order; `timeout` in seconds is for the last one."""
+    return [
+        image.task(home, spec.image, progress),
+        runtime.task(home, spec, progress),
+        *claw_stages(home, spec, progress, timeout),
+    ]
+
+
+def claw_stages(
+    home: Home, spec: ClawSpec, progress: Progress, timeout: float
+) -> list[dict[str, Any]]:
+    """The stages that belong to one claw alone."""
+    return [
+        disk.task(home, spec, progress),
+        seed.task(home, spec),
+        boot.task(home, spec),
+        ready.task(home, spec, progress, timeout),
+    ]
+
+
+def everything(home: Home, progress: Progress) -> Iterator[dict[str, Any]]:
+    """Every stage there is: all supported images, and whatever the present claws need."""
+    from vclaw.claws import record
+    from vclaw.errors import VclawError
+    from vclaw.images import catalogue, refs
+
+    claws = []
+    for name in record.names(home):
+        try:
+            claws.append(record.load(home.claw(name)))
+        except VclawError:
+            continue  # `vclaw ps` shows it as broken; its stages cannot be known
+    wanted = [refs.parse(release.name) for release in catalogue.RELEASES]
+    for ref in dict.fromkeys([*wanted, *(spec.image for spec in claws)]):
+        yield image.task(home, ref, progress)
+    runtimes = {
+        task["name"]: task for task in (runtime.task(home, spec, progress) for spec in claws)
+    }
+    yield from runtimes.values()
+    for spec in claws:
+        yield from claw_stages(home, spec, progress, READY_TIMEOUT_SECS)

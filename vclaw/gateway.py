@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
-import socket
+import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
 
 PROBES = {"/healthz": "ok", "/readyz": "ready"}
 """Path -> the member of the answer that is true when all is well."""
@@ -58,7 +60,7 @@ def quiesce(port: int, token: str, timeout: float) -> str | None:
     # An open terminal outlives a pause, so it need not hold one up: the other policy,
     # "preserve", waits for it; neither closes it.
     request = {
-        "requestId": f"vclaw-{secrets.token_hex(8)}",
+        "requestId": f"vclaw-{os.urandom(8).hex()}",
         "terminalPolicy": "terminate",
         "drain": True,
     }
@@ -135,5 +137,7 @@ def _exchange(
 
 
 def _hang_up(connected: socket.socket) -> None:
+    import socket
+
     with contextlib.suppress(OSError):
         connected.shutdown(socket.SHUT_RDWR)

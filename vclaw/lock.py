@@ -11,29 +11,43 @@ from pathlib import Path
 
 from vclaw.errors import VclawError
 
+_held: set[Path] = set()
+"""Locks that this process holds now; vclaw's work is done by one thread."""
+
 
 @contextlib.contextmanager
-def locked(path: Path, wait: float | None = None, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+def locked(
+    path: Path, wait: float | None = None, on_wait: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Hold the lock file `path` for the length of the block.
 
     `wait` is how many seconds to wait for another holder, None for ever. `on_wait` is called
     once with the holder's description where there is something to wait for. Raises VclawError
     that names the holder when the time is over. The file stays: removing it would let two
-    processes hold two locks of the same name.
+    processes hold two locks of the same name. A block inside a block that holds the same lock
+    in this process just runs.
     """
+    if path in _held:
+        yield
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(fd, path, wait, on_wait)
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
+        _held.add(path)
         yield
-        os.ftruncate(fd, 0)
     finally:
+        if path in _held:
+            _held.remove(path)
+            os.ftruncate(fd, 0)
         os.close(fd)
 
 
-def _acquire(fd: int, path: Path, wait: float | None, on_wait: Callable[[str], None] | None) -> None:
+def _acquire(
+    fd: int, path: Path, wait: float | None, on_wait: Callable[[str], None] | None
+) -> None:
     deadline = None if wait is None else time.monotonic() + wait
     told = False
     while True:

@@ -42,7 +42,7 @@ class ImageRef:
 
     @property
     def key(self) -> str:
-        """The folder name in the cache: `ubuntu_24.04`, `ubuntu_24.04_20260930`, `debian_12_arm64`."""
+        """The folder name in the cache: `ubuntu_24.04_20260930`, `debian_12_arm64`."""
         version = self.version[:16] if self.distro == "file" else self.version
         key = f"{self.distro}_{version}" + (f"_{self.serial}" if self.serial else "")
         return key if self.arch == host_arch() else f"{key}_{self.arch}"
@@ -72,6 +72,7 @@ class ClawSpec:
     disk_gib: int
     gateway_port: int
     ssh_port: int
+    port_fixed: bool = False  # the gateway's port was asked for, so no other will do
     publish: tuple[PortForward, ...] = ()
 
     @property

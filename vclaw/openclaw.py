@@ -43,6 +43,9 @@ def config(gateway_port: int) -> dict[str, Any]:
                 "heartbeat": {"every": "0m"},
             }
         },
+        # The only way to the calls behind suspend and resume for a client that is not on the
+        # guest's own loopback: HTTP, with the gateway's token.
+        "plugins": {"entries": {"admin-http-rpc": {"enabled": True}}},
         "models": {"catalogRefresh": {"enabled": False}},
         "update": {"checkOnStart": False},
         "telemetry": {"enabled": False},

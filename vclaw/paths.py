@@ -150,6 +150,11 @@ class ClawPaths:
         return self.root / "ready.json"
 
     @property
+    def suspended(self) -> Path:
+        """suspended.json: what resume needs to undo; there while the claw is suspended."""
+        return self.root / "suspended.json"
+
+    @property
     def last_error(self) -> Path:
         """error.json: the last failure of this claw and its hint."""
         return self.root / "error.json"

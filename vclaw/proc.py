@@ -24,6 +24,7 @@ PACKAGES = {
     "qemu-system-aarch64": ("qemu-system-arm", "qemu"),
     "mmdebstrap": ("mmdebstrap", ""),
     "mke2fs": ("e2fsprogs", "e2fsprogs"),
+    "gpgv": ("gpgv", "gnupg"),
     "fakeroot": ("fakeroot", ""),
     "newuidmap": ("uidmap", ""),
     "mksquashfs": ("squashfs-tools", "squashfs"),
@@ -82,7 +83,9 @@ def run(
             check=False,
         )
     except FileNotFoundError:
-        raise VclawError(f"{name} failed: {words[0]} is not there.", "Install it and try again.") from None
+        raise VclawError(
+            f"{name} failed: {words[0]} is not there.", "Install it and try again."
+        ) from None
     except subprocess.TimeoutExpired:
         raise VclawError(f"{name} did not end within {timeout:g} s.", "Try again.") from None
     finally:

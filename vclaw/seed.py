@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +82,14 @@ def render(guest: Mapping[str, Any]) -> dict[str, bytes]:
     return files
 
 
+def guest_file_paths() -> list[Path]:
+    """The guest's files as they are installed with vclaw."""
+    return [Path(__file__).with_name("guest") / name for name in GUEST_FILES]
+
+
 def guest_file(name: str) -> bytes:
     """The content of a file of vclaw/guest."""
-    return resources.files("vclaw.guest").joinpath(name).read_bytes()
+    return (Path(__file__).with_name("guest") / name).read_bytes()
 
 
 def _user_data() -> dict[str, Any]:
@@ -136,5 +140,15 @@ def write_iso(files: Mapping[str, bytes], target: Path) -> None:
 
 
 def build(guest_json: Path, target: Path) -> None:
-    """The seed stage: guest.json in, seed.iso out."""
-    write_iso(render(fsutil.read_json(guest_json)), target)
+    """The seed stage: guest.json in, seed.iso out, unless the seed says that already.
+
+    The digest of what it says is kept beside it, as seed.iso.sha256.
+    """
+    files = render(fsutil.read_json(guest_json))
+    digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
+    mark = target.with_name(target.name + ".sha256")
+    if target.exists() and mark.exists() and mark.read_text() == digest:
+        return
+    mark.unlink(missing_ok=True)
+    write_iso(files, target)
+    fsutil.write_atomic(mark, digest.encode())

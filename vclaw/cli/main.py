@@ -9,9 +9,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import NoReturn
 
 from vclaw import __version__
-from vclaw.errors import VclawError
+from vclaw.errors import UsageError, VclawError
 
 VERBS = {
     "run": "boot a claw and wait until OpenClaw is ready",
@@ -60,8 +61,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, but its complaints are two sentences like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError for what could not be parsed."""
+        raise UsageError(
+            f"{message[0].upper()}{message[1:]}.", f"`{self.prog} --help` shows what is understood."
+        )
+
+
 def _dispatch(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="vclaw",
         description="Run the OpenClaw agent in a real virtual machine with your project mounted.",
         epilog=EXAMPLES,
@@ -87,5 +98,5 @@ def _dispatch(words: list[str]) -> int:
     return status
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt

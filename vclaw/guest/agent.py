@@ -5,10 +5,14 @@ with the result's fields, or "ok": false with "error". Runs on the guest's own P
 later) with the standard library alone.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
 import time
+from pathlib import Path
+from typing import Any
 
 PORT = "/dev/virtio-ports/org.vclaw.agent"
 REPORT = "/run/vclaw/report.json"
@@ -16,36 +20,38 @@ IDLE_SECONDS = 0.25
 """Pause between reads while the host is not connected: the port then reads as at its end."""
 
 
-def status(_request):
+def status(_request: dict[str, Any]) -> dict[str, Any]:
     """What apply.py did so far, with times in seconds of uptime, and what is true now."""
     try:
-        with open(REPORT) as file:
-            report = json.load(file)
+        report: dict[str, Any] = json.loads(Path(REPORT).read_text())
     except FileNotFoundError:
         report = {}
-    with open("/proc/uptime") as file:
-        uptime = float(file.read().split()[0])
-    report["uptime"] = uptime
-    report["mounts"] = [path for path in ("/workspace", "/var/lib/openclaw") if os.path.ismount(path)]
+    report["uptime"] = float(Path("/proc/uptime").read_text().split()[0])
+    report["mounts"] = [
+        path for path in ("/workspace", "/var/lib/openclaw") if os.path.ismount(path)
+    ]
     return report
 
 
-def set_clock(request):
+def set_clock(request: dict[str, Any]) -> dict[str, Any]:
     """Set the system clock to the host's, in seconds since the epoch."""
     time.clock_settime(time.CLOCK_REALTIME, float(request["time"]))
     return {"time": time.time()}
 
 
-def journal(request):
+def journal(request: dict[str, Any]) -> dict[str, Any]:
     """The last lines that a unit logged."""
     argv = ["journalctl", "--no-pager", "-o", "cat", "-n", str(int(request["lines"]))]
     done = subprocess.run(
-        [*argv, "-u", str(request["unit"])], stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+        [*argv, "-u", str(request["unit"])],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
     )
     return {"text": done.stdout.decode(errors="replace")}
 
 
-def unit(request):
+def unit(request: dict[str, Any]) -> dict[str, Any]:
     """The state of a systemd unit: ActiveState, SubState, NRestarts, ExecMainStatus."""
     wanted = "ActiveState,SubState,NRestarts,ExecMainStatus"
     done = subprocess.run(
@@ -57,7 +63,7 @@ def unit(request):
     return dict(line.split("=", 1) for line in done.stdout.decode().splitlines() if "=" in line)
 
 
-def poweroff(_request):
+def poweroff(_request: dict[str, Any]) -> dict[str, Any]:
     """Begin an orderly shutdown."""
     subprocess.run(["systemctl", "--no-block", "poweroff"], stdin=subprocess.DEVNULL, check=True)
     return {}
@@ -72,7 +78,7 @@ OPS = {
 }
 
 
-def answer(line):
+def answer(line: bytes) -> dict[str, Any] | None:
     """The answer to one request line, or None where it is no request."""
     try:
         request = json.loads(line)
@@ -82,10 +88,10 @@ def answer(line):
     try:
         return {"id": number, "ok": True, **OPS[request["op"]](request)}
     except Exception as error:  # the host gets the reason, and the agent lives on
-        return {"id": number, "ok": False, "error": "%s: %s" % (type(error).__name__, error)}
+        return {"id": number, "ok": False, "error": f"{type(error).__name__}: {error}"}
 
 
-def serve(port):
+def serve(port: int) -> None:
     """Read requests and write answers for as long as the guest lives."""
     buffer = b""
     while True:

@@ -5,6 +5,8 @@ library alone. Each step and its times (seconds of uptime) go to /run/vclaw/repo
 agent.py hands to the host.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pwd
@@ -13,6 +15,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 SEED = Path("/run/vclaw/seed/vclaw")
 RUN = Path("/run/vclaw")
@@ -24,28 +27,28 @@ USER = "claw"
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def main():
+def main() -> int:
     guest = json.loads((SEED / "guest.json").read_text())
-    report = {"applied": "", "steps": [], "error": ""}
+    report: dict[str, Any] = {"applied": "", "steps": [], "error": ""}
     RUN.mkdir(mode=0o755, exist_ok=True)
     for step in STEPS:
         started = uptime()
         try:
             step(guest)
         except Exception as error:
-            report["error"] = "%s: %s" % (step.__name__, describe(error))
+            report["error"] = f"{step.__name__}: {describe(error)}"
             save(report)
-            print("vclaw: step %s failed: %s" % (step.__name__, describe(error)), flush=True)
+            print(f"vclaw: step {step.__name__} failed: {describe(error)}", flush=True)
             return 1
         report["steps"].append({"name": step.__name__, "start": started, "end": uptime()})
         save(report)
-        print("vclaw: %s done at %.1f s" % (step.__name__, uptime()), flush=True)
+        print(f"vclaw: {step.__name__} done at {uptime():.1f} s", flush=True)
     report["applied"] = guest["generation"]
     save(report)
     return 0
 
 
-def channel(guest):
+def channel(_guest: dict[str, Any]) -> None:
     """Units first: the agent tells the host of all that follows."""
     units = Path("/run/systemd/system")
     units.mkdir(parents=True, exist_ok=True)
@@ -56,15 +59,17 @@ def channel(guest):
     call("systemctl", "start", "--no-block", "vclaw-agent.service")
 
 
-def hostname(guest):
+def hostname(guest: dict[str, Any]) -> None:
     name = guest["hostname"]
-    write("/etc/hostname", name + "\n")
-    write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost ip6-localhost\n" % name)
+    write(Path("/etc/hostname"), name + "\n")
+    write(
+        Path("/etc/hosts"), f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\n"
+    )
     socket.sethostname(name)
 
 
-def user(guest):
-    """The service's user has the uid of the workspace's owner, so that files agree on both sides."""
+def user(guest: dict[str, Any]) -> None:
+    """The service's user has the uid of the workspace's owner: files agree on both sides."""
     uid, gid = guest["uid"], guest["gid"]
     try:
         entry = pwd.getpwnam(USER)
@@ -78,10 +83,10 @@ def user(guest):
         if (entry.pw_uid, entry.pw_gid) != (uid, gid):
             call("groupmod", "--non-unique", "--gid", str(gid), USER)
             call("usermod", "--non-unique", "--uid", str(uid), USER)
-    write("/etc/sudoers.d/vclaw", USER + " ALL=(ALL) NOPASSWD: ALL\n", 0o440)
+    write(Path("/etc/sudoers.d/vclaw"), USER + " ALL=(ALL) NOPASSWD: ALL\n", 0o440)
 
 
-def ssh(guest):
+def ssh(guest: dict[str, Any]) -> None:
     """One ed25519 host key, known to the host, and the claw's own key as the only way in."""
     keys = Path("/etc/ssh")
     for old in keys.glob("ssh_host_*"):
@@ -95,34 +100,36 @@ def ssh(guest):
         "PermitRootLogin prohibit-password\nAuthorizedKeysFile /etc/vclaw/authorized_keys\n"
         "UseDNS no\n",
     )
-    write("/etc/vclaw/authorized_keys", guest["ssh"]["authorized"])
+    write(Path("/etc/vclaw/authorized_keys"), guest["ssh"]["authorized"])
     call("systemctl", "restart", "--no-block", "ssh.service")
 
 
-def mounts(guest):
+def mounts(guest: dict[str, Any]) -> None:
     """The runtime disk, the workspace and OpenClaw's state."""
     for module in ("9pnet_virtio", "9p", "squashfs"):
         subprocess.run(["modprobe", module], stdin=subprocess.DEVNULL)
     mount("/dev/disk/by-id/virtio-runtime", RUNTIME, "squashfs", "ro")
     for share in guest["shares"]:
         options = "trans=virtio,version=9p2000.L,msize=262144,cache=mmap"
-        mount(share["tag"], Path(share["path"]), "9p", options + (",ro" if share["readonly"] else ""))
+        mount(
+            share["tag"], Path(share["path"]), "9p", options + (",ro" if share["readonly"] else "")
+        )
     for name in ("openclaw", "node", "npm", "npx"):
         link = Path("/usr/local/bin") / name
         if not link.is_symlink() and not link.exists():
             link.symlink_to(RUNTIME / "bin" / name)
 
 
-def certificates(guest):
+def certificates(guest: dict[str, Any]) -> None:
     """A bundle of the system's certificates and the host's extra ones, where there are any."""
     extra = guest["ca"]
     if extra:
         system = SYSTEM_BUNDLE.read_text() if SYSTEM_BUNDLE.exists() else ""
-        write("/etc/vclaw/ca-extra.pem", extra)
-        write("/etc/vclaw/ca-bundle.pem", system + "\n" + extra)
+        write(Path("/etc/vclaw/ca-extra.pem"), extra)
+        write(Path("/etc/vclaw/ca-bundle.pem"), system + "\n" + extra)
 
 
-def configuration(guest):
+def configuration(guest: dict[str, Any]) -> None:
     """vclaw's settings over what openclaw.json holds already: what the user set there stays."""
     path = STATE / "openclaw.json"
     old = read_config(path)
@@ -139,7 +146,7 @@ def configuration(guest):
         os.chown(folder, *owner)
 
 
-def environment(guest):
+def environment(guest: dict[str, Any]) -> None:
     variables = {
         "HOME": "/home/" + USER,
         "PATH": "/opt/openclaw/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -156,15 +163,15 @@ def environment(guest):
             variables[name] = "/etc/vclaw/ca-bundle.pem"
     variables.update(guest["env"])
     variables["OPENCLAW_GATEWAY_TOKEN"] = guest["token"]
-    lines = ["%s=%s\n" % (name, quote(value)) for name, value in variables.items()]
+    lines = [f"{name}={quote(value)}\n" for name, value in variables.items()]
     write(RUN / "openclaw.env", "".join(lines), 0o600)
 
 
-def gateway(guest):
+def gateway(_guest: dict[str, Any]) -> None:
     call("systemctl", "start", "--no-block", "openclaw.service")
 
 
-def settle(guest):
+def settle(_guest: dict[str, Any]) -> None:
     """cloud-init has done its one job; from now on this script does the work at every boot."""
     Path("/etc/cloud/cloud-init.disabled").touch()
 
@@ -174,16 +181,19 @@ STEPS = (
 )  # fmt: skip
 
 
-def read_config(path):
+def read_config(path: Path) -> dict[str, Any]:
     """openclaw.json as a dict; JSON5 (comments, bare keys) is read by OpenClaw's own parser."""
     try:
         text = path.read_text()
     except FileNotFoundError:
         return {}
     try:
-        return json.loads(text)
+        return dict(json.loads(text))
     except ValueError:
-        script = "process.stdout.write(JSON.stringify(require('json5').parse(require('fs').readFileSync(0,'utf8'))))"
+        script = (
+            "process.stdout.write(JSON.stringify("
+            "require('json5').parse(require('fs').readFileSync(0,'utf8'))))"
+        )
         done = subprocess.run(
             [str(RUNTIME / "bin/node"), "-e", script],
             input=text.encode(),
@@ -191,10 +201,10 @@ def read_config(path):
             cwd=str(RUNTIME / "lib/openclaw/node_modules/openclaw"),
             check=True,
         )
-        return json.loads(done.stdout)
+        return dict(json.loads(done.stdout))
 
 
-def merge(base, over):
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`over` laid upon `base`, objects key by key, everything else replaced."""
     result = dict(base)
     for key, value in over.items():
@@ -205,20 +215,20 @@ def merge(base, over):
     return result
 
 
-def mount(source, target, kind, options):
+def mount(source: str, target: Path, kind: str, options: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if not os.path.ismount(str(target)):
         call("mount", "-t", kind, "-o", options, source, str(target))
 
 
-def quote(value):
+def quote(value: str) -> str:
     """A value as systemd's EnvironmentFile reads it: in double quotes, four characters escaped."""
     for character in '\\"$`':
         value = value.replace(character, "\\" + character)
     return '"' + value + '"'
 
 
-def write(path, text, mode=0o644):
+def write(path: Path, text: str, mode: int = 0o644) -> None:
     """Write beside and rename: a reader or a power cut sees no half file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,21 +240,21 @@ def write(path, text, mode=0o644):
     temporary.replace(path)
 
 
-def save(report):
+def save(report: dict[str, Any]) -> None:
     write(REPORT, json.dumps(report))
 
 
-def call(*argv):
+def call(*argv: str) -> None:
     subprocess.run(argv, stdin=subprocess.DEVNULL, check=True, capture_output=True)
 
 
-def describe(error):
+def describe(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
-        return "%s: %s" % (" ".join(error.cmd), error.stderr.decode(errors="replace").strip())
-    return "%s: %s" % (type(error).__name__, error)
+        return f"{' '.join(error.cmd)}: {error.stderr.decode(errors='replace').strip()}"
+    return f"{type(error).__name__}: {error}"
 
 
-def uptime():
+def uptime() -> float:
     return float(Path("/proc/uptime").read_text().split()[0])
 
 

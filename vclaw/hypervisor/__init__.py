@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from vclaw.hypervisor.machine import Machine, RootDisk
+from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
 from vclaw.hypervisor.process import Process
-from vclaw.paths import ClawPaths
+from vclaw.paths import ClawPaths, Home
 
 
 class Hypervisor(Protocol):
     """One virtual machine monitor. A claw is known to it by its paths alone."""
 
+    def accelerator(self, home: Home, arch: str, cpus: int) -> Accelerator:
+        """How guests of `arch` run here: by hardware where it was tried and works.
+
+        Raises UsageError where the hypervisor is not installed.
+        """
+
     def argv(self, machine: Machine, root: RootDisk, paths: ClawPaths) -> list[str]:
         """The command line that starts `machine`; pure."""
 
-    def start(self, argv: list[str], paths: ClawPaths) -> Process:
+    def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
         """Start it and return once the monitor answers.
 
+        `started` is called the moment there is a process, so that it is never forgotten.
         Raises VclawError with the end of its own output where it ends at once.
         """
 

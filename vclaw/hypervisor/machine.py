@@ -11,6 +11,17 @@ from vclaw.model import PortForward
 
 
 @dataclass(frozen=True)
+class Accelerator:
+    """How a guest's processors are run.
+
+    `name` is kvm, hvf or tcg. `reason` is one sentence for the user where it is tcg, else empty.
+    """
+
+    name: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Share:
     """A host folder that the guest mounts by its tag."""
 
@@ -30,7 +41,7 @@ class DirectBoot:
 
 @dataclass(frozen=True)
 class RootDisk:
-    """The guest's own disk: `format` is raw or qcow2; without `boot` the firmware finds a loader."""
+    """The guest's disk: `format` is raw or qcow2; without `boot` firmware finds a loader."""
 
     path: Path
     format: str
@@ -65,6 +76,7 @@ class Machine:
         fields["runtime"] = Path(fields["runtime"])
         fields["forwards"] = tuple(PortForward(**forward) for forward in fields["forwards"])
         fields["shares"] = tuple(
-            Share(share["tag"], Path(share["path"]), share["readonly"]) for share in fields["shares"]
+            Share(share["tag"], Path(share["path"]), share["readonly"])
+            for share in fields["shares"]
         )
         return cls(**fields)

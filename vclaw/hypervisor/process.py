@@ -63,13 +63,20 @@ def start_mark(pid: int) -> str:
         return _psutil_start_mark(pid)
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
     # The second field is the program's name in parentheses and may hold anything.
     fields = stat.rpartition(")")[2].split()
     state, ticks = fields[0], fields[19]
-    return "" if state in "ZX" else f"{boot}:{ticks}"
+    return "" if state in "ZX" else f"{boot_id()}:{ticks}"
+
+
+def boot_id() -> str:
+    """This boot of the host, "" where the system has no name for it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _psutil_start_mark(pid: int) -> str:

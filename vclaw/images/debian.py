@@ -148,9 +148,7 @@ def build(
     paths.build_log.unlink(missing_ok=True)
 
 
-def _build(
-    ref: ImageRef, paths: ImagePaths, tools: Tools, progress: Progress, mirror: str
-) -> None:
+def _build(ref: ImageRef, paths: ImagePaths, tools: Tools, progress: Progress, mirror: str) -> None:
     archive, tree, disk = (paths.build / name for name in ("root.tar", "tree", "root.ext4"))
     hook = Path(__file__).with_name("debian.sh")
     log = paths.build / "build.log"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from vclaw import fsutil, lock
 from vclaw.errors import UsageError, VclawError
-from vclaw.images import debian, formats
+from vclaw.images import debian, digests, formats, local, ubuntu
 from vclaw.images import meta as metas
+from vclaw.images.http import Client
 from vclaw.images.meta import ImageMeta
 from vclaw.model import ImageRef
 from vclaw.paths import Home, ImagePaths
@@ -72,7 +73,7 @@ def fetch(
             fsutil.make_folder(paths.root)
             for stale in (paths.meta, paths.image):
                 stale.unlink(missing_ok=True)
-            return _finish(ref, paths, _make(home, ref, paths, tools, progress, env))
+            return _finish(ref, paths, _make(ref, paths, tools, progress, env))
         finally:
             with contextlib.suppress(OSError):
                 paths.root.rmdir()  # where nothing was kept in it
@@ -117,20 +118,25 @@ def remove_key(home: Home, key: str) -> None:
 
 
 def _make(
-    home: Home,
     ref: ImageRef,
     paths: ImagePaths,
     tools: debian.Tools | None,
     progress: Progress,
     env: Mapping[str, str],
 ) -> Made:
+    """Put image.img in place, from wherever this kind of image comes."""
     if tools is not None:
-        from vclaw.images import digests
-
         mirror = env.get("VCLAW_DEBIAN_MIRROR", "")
         debian.build(ref, paths, tools, progress, mirror)
         return Made(digests.sha256(paths.image), debian.inputs(ref, mirror))
-    raise AssertionError(ref)
+    if ref.path is not None:
+        local.copy(ref, paths, progress)
+        return Made(ref.version, str(ref.path))
+    fetched = ubuntu.fetch(ref, paths, Client(progress.say), progress, env)
+    formats.inspect(paths.partial)  # before it becomes image.img
+    paths.partial.replace(paths.image)
+    fsutil.sync_folder(paths.root)
+    return Made(fetched.sha256, fetched.url, fetched.signed_by)
 
 
 def _finish(ref: ImageRef, paths: ImagePaths, made: Made) -> ImageMeta:

@@ -1,7 +1,7 @@
 """The read-only OpenClaw disk: pinned node and OpenClaw, built once and cached."""
 
 from vclaw.runtime.build import build
-from vclaw.runtime.manifest import RuntimeManifest
+from vclaw.runtime.manifest import RuntimeManifest, load
 from vclaw.runtime.recipe import DEFAULT_VERSION, MOUNT_POINT, NODE_VERSION, key
 from vclaw.runtime.versions import resolve
 
@@ -12,5 +12,6 @@ __all__ = [
     "RuntimeManifest",
     "build",
     "key",
+    "load",
     "resolve",
 ]

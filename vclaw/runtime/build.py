@@ -46,7 +46,13 @@ def build(home: Home, version: str, arch: str, progress: Progress) -> RuntimeMan
         progress.say(f"waiting for {holder}, which builds the OpenClaw runtime {version}")
 
     with locked(home.locks / f"{key}.lock", on_wait=on_wait):
-        return _ready(paths) or _build(paths, version, arch, progress)
+        try:
+            return _ready(paths) or _build(paths, version, arch, progress)
+        except OSError as error:
+            raise VclawError(
+                f"The OpenClaw runtime could not be built: {error}.",
+                f"Look after {home.runtimes} and try again.",
+            ) from None
 
 
 def _ready(paths: RuntimePaths) -> RuntimeManifest | None:
@@ -162,7 +168,7 @@ def squash(mksquashfs: Path, tree: Path, disk: Path) -> None:
     """Pack `tree` into a squashfs whose bytes depend on the tree's content alone."""
     # mksquashfs refuses this variable together with -all-time and -mkfs-time.
     env = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
-    argv = [mksquashfs, tree, disk, *recipe.squashfs_options()]
+    argv = [str(mksquashfs), str(tree), str(disk), *recipe.squashfs_options()]
     proc.run(argv, env=env, timeout=TIMEOUT)
     with disk.open("rb") as file:
         os.fsync(file.fileno())

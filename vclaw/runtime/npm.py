@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import shutil
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def npm(words: Sequence[str], cwd: Path) -> str:
     environment are left alone.
     """
     root = host_root()
-    argv = [root / recipe.NODE, root / recipe.PROGRAMS["npm"], *words]
+    argv = [str(root / recipe.NODE), str(root / recipe.PROGRAMS["npm"]), *words]
     return proc.run(argv, cwd=cwd, env=_with_node(os.environ, root), timeout=TIMEOUT, what="npm")
 
 
@@ -74,8 +75,6 @@ def _installed_fits(arch: str) -> bool:
 
 
 def _copy_node(source: Path, target: Path) -> None:
-    import shutil
-
     for part in NEEDED:
         (target / part).parent.mkdir(parents=True, exist_ok=True)
         if (source / part).is_dir():

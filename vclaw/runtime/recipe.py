@@ -47,7 +47,7 @@ PROGRAMS = {
 """Program in bin/ -> the script that it runs."""
 
 MTIME = 1_767_225_600
-"""2026-01-01T00:00:00Z: the time of every file in the disk, so that equal input gives equal bytes."""
+"""2026-01-01T00:00:00Z: the time of every file in the disk; equal input gives equal bytes."""
 
 SHIPPED = Path(__file__).parent
 """Holds package.json and package-lock.json of the default version."""

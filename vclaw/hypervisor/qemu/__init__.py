@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from vclaw import proc
 from vclaw.errors import VclawError
-from vclaw.hypervisor.machine import Machine, RootDisk
+from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.hypervisor.qemu import argv as command_line
 from vclaw.hypervisor.qemu import qmp
-from vclaw.paths import ClawPaths
+from vclaw.paths import ClawPaths, Home
 
 START_SECONDS = 30.0
 """QEMU opens its monitor within a second; a busy machine is given more."""
@@ -36,13 +37,19 @@ class Qemu:
         """The QEMU binary for guests of `arch`; raises UsageError that names its package."""
         return proc.need(command_line.PROGRAMS[arch], "booting a claw")
 
+    def accelerator(self, home: Home, arch: str, cpus: int) -> Accelerator:
+        """KVM or HVF where they work, else emulation."""
+        from vclaw.hypervisor.qemu import accelerator
+
+        return accelerator.choose(home, arch, self.program(arch), cpus)
+
     def argv(self, machine: Machine, root: RootDisk, paths: ClawPaths) -> list[str]:
         """The command line that starts `machine`."""
         needs_firmware = machine.arch == "arm64" and root.boot is None
         firmware = _arm_firmware() if needs_firmware else None
         return command_line.build(self.program(machine.arch), machine, root, paths, firmware)
 
-    def start(self, argv: list[str], paths: ClawPaths) -> Process:
+    def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
         """Start QEMU in a session of its own and wait for its monitor."""
         for socket in (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket):
             socket.unlink(missing_ok=True)
@@ -51,11 +58,11 @@ class Qemu:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        process = Process(child.pid, start_mark(child.pid), tuple(argv))
+        started(Process(child.pid, start_mark(child.pid), tuple(argv)))
         deadline = time.monotonic() + START_SECONDS
         while child.poll() is None:
             if paths.qmp.exists() and self.state(paths) != "unknown":
-                return process
+                return
             if time.monotonic() > deadline:
                 child.kill()
                 child.wait()
@@ -76,7 +83,9 @@ class Qemu:
             status = qmp.execute(paths.qmp_status, "query-status", timeout=STATUS_SECONDS)["status"]
         except (VclawError, KeyError, TypeError):
             return "unknown"
-        return {"running": "running", "paused": "paused", "suspended": "paused"}.get(status, status)
+        return {"running": "running", "paused": "paused", "suspended": "paused"}.get(
+            status, str(status)
+        )
 
     def pause(self, paths: ClawPaths) -> None:
         """Stop the virtual CPUs."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from vclaw import fsutil, proc
 from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.machine import Accelerator
 from vclaw.model import host_arch
 from vclaw.paths import Home
 
@@ -28,17 +29,6 @@ NATIVE = {"linux": "kvm", "darwin": "hvf"}
 """The accelerator that each system has."""
 
 SLOW = "so the claw is emulated (TCG), some 10 to 30 times slower"
-
-
-@dataclass(frozen=True)
-class Accelerator:
-    """What QEMU's -accel is given.
-
-    `name` is kvm, hvf or tcg. `reason` is one sentence for the user where it is tcg, else empty.
-    """
-
-    name: str
-    reason: str = ""
 
 
 @dataclass(frozen=True)

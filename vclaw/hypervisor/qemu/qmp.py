@@ -18,7 +18,9 @@ TIMEOUT = 10.0
 """Seconds to wait for an answer; QEMU under load answers late, a dead one never."""
 
 
-def execute(path: Path, command: str, arguments: dict[str, Any] | None = None, timeout: float = TIMEOUT) -> Any:
+def execute(
+    path: Path, command: str, arguments: dict[str, Any] | None = None, timeout: float = TIMEOUT
+) -> Any:
     """Run one command on the monitor at `path` and return its `return` value.
 
     `timeout` in seconds is for the whole exchange. Raises VclawError where nothing answers
@@ -35,11 +37,14 @@ def execute(path: Path, command: str, arguments: dict[str, Any] | None = None, t
                 return _ask(stream, sock, command, arguments or {}, deadline)
     except (OSError, ValueError) as error:
         raise VclawError(
-            f"QEMU does not answer on {path}: {error}.", "See the claw's qemu.log, or end it with `vclaw stop`."
+            f"QEMU does not answer on {path}: {error}.",
+            "See the claw's qemu.log, or end it with `vclaw stop`.",
         ) from None
 
 
-def _ask(stream: Any, sock: socket.socket, command: str, arguments: dict[str, Any], deadline: float) -> Any:
+def _ask(
+    stream: Any, sock: socket.socket, command: str, arguments: dict[str, Any], deadline: float
+) -> Any:
     stream.write(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
     stream.flush()
     while True:

@@ -1,0 +1,101 @@
+"""`python -m tests.bench [NAME …]`: measures, prints a table of ratios, writes bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.bench import disk, fetch, ps, run, seed
+from tests.bench.measure import Result
+
+BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
+    "disk": disk.compare,
+    "fetch": fetch.compare,
+    "seed": seed.compare,
+    "ps": ps.compare,
+    "run": run.compare,
+}
+
+SLOW = ("run",)
+"""Measured only when asked for: whole boots take minutes each."""
+
+
+def main() -> int:
+    """Measure what was asked for; exit status 1 where a bench could not be done."""
+    args = _arguments()
+    names = args.names or [name for name in BENCHES if name not in SLOW or args.run]
+    results: list[Result] = []
+    failed = 0
+    for name in names:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="vclaw-", dir=args.folder) as folder:
+            try:
+                results += BENCHES[name](Path(folder))
+            except subprocess.CalledProcessError as error:
+                failed = 1
+                print(f"{name}: {error}\n{_text(error.stderr)}", file=sys.stderr)
+    print(table(results))
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(report(results), indent=2) + "\n")
+    print(f"\nEvery time is in {args.output}.")
+    return failed
+
+
+def table(results: Iterable[Result]) -> str:
+    """The results as text, times as medians in seconds."""
+    from tabulate import tabulate
+
+    rows = [
+        (
+            result.what,
+            result.against,
+            f"{statistics.median(result.ours):.3f}",
+            f"{statistics.median(result.theirs):.3f}",
+            f"{result.ratio:.2f}",
+            "" if result.limit is None else f"{result.limit:.1f}",
+            len(result.ours),
+        )
+        for result in results
+    ]
+    headers = ("WHAT", "AGAINST", "OURS s", "THEIRS s", "RATIO", "LIMIT", "ROUNDS")
+    return str(tabulate(rows, headers=headers, disable_numparse=True))
+
+
+def report(results: Iterable[Result]) -> dict[str, object]:
+    """The results as bench.json holds them: every time in seconds, and the host."""
+    return {
+        "measured_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "host": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "results": [{**asdict(result), "ratio": round(result.ratio, 3)} for result in results],
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
+    parser.add_argument("--run", action="store_true", help="whole boots too, minutes each")
+    parser.add_argument("--folder", type=Path, help="work on this file system")
+    parser.add_argument("--output", type=Path, default=Path(".artifacts/bench.json"))
+    args = parser.parse_args()
+    unknown = [name for name in args.names if name not in BENCHES]
+    if unknown:
+        parser.error(f"there is no bench {unknown[0]!r}: choose from {', '.join(BENCHES)}")
+    return args
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

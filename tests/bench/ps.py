@@ -1,0 +1,61 @@
+"""`vclaw ps` with ten stopped claws, against a bare interpreter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.bench.measure import Result, in_turns, seconds_of_command
+from tests.support.command import VCLAW, run_vclaw, show
+from vclaw import fsutil
+from vclaw.model import ClawSpec, ImageRef, host_arch
+from vclaw.paths import Home
+
+CLAWS = 10
+
+
+def compare(folder: Path) -> Iterable[Result]:
+    """Both are whole processes of the same interpreter."""
+    home = Home(cache=folder / "home", data=folder / "home")
+    for number in range(CLAWS):
+        _stopped_claw(home, f"claw-{number}", folder, 20000 + 2 * number)
+    env = {"VCLAW_HOME": str(home.data), "VCLAW_CACHE_DIR": "", "VCLAW_DATA_DIR": ""}
+    _check(env)
+
+    def ours() -> float:
+        return seconds_of_command([VCLAW, "ps"], env)
+
+    def theirs() -> float:
+        return seconds_of_command([sys.executable, "-c", "pass"])
+
+    yield in_turns("ps, ten stopped", "python3 -c pass", 2.5, ours, theirs, rounds=31)
+
+
+def _stopped_claw(home: Home, name: str, workspace: Path, port: int) -> None:
+    spec = ClawSpec(
+        name=name,
+        image=ImageRef("debian", "12", host_arch()),
+        openclaw_version="2026.9.6",
+        workspace=workspace,
+        cpus=2,
+        memory_mib=4096,
+        disk_gib=20,
+        gateway_port=port,
+        ssh_port=port + 1,
+    )
+    paths = home.claw(name)
+    paths.root.mkdir(parents=True)
+    value = json.loads(json.dumps({"schema": 1, **asdict(spec)}, default=str))
+    fsutil.write_json(paths.spec, value)
+
+
+def _check(env: dict[str, str]) -> None:
+    """The claws must be stopped ones for `ps`, or something else would be measured."""
+    done = run_vclaw("ps", "--json", env=env)
+    listed = json.loads(done.stdout or "[]")
+    if [claw["status"] for claw in listed] != ["stopped"] * CLAWS:
+        raise subprocess.CalledProcessError(done.returncode, "vclaw ps", stderr=show(done))

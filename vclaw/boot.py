@@ -1,0 +1,107 @@
+"""The boot stage: machine.json, disk.json and seed.iso in, a running virtual machine out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vclaw import disk, fsutil, hypervisor
+from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.machine import DirectBoot, Machine, RootDisk
+from vclaw.hypervisor.process import Process
+from vclaw.lock import locked
+from vclaw.paths import ClawPaths
+
+CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
+"""The kernel's name of the serial console on each machine."""
+
+
+def ensure(paths: ClawPaths) -> None:
+    """Start the claw's virtual machine, unless it runs with these very settings.
+
+    Raises UsageError where it runs with others, VclawError where it does not start.
+    """
+    with locked(paths.lock):
+        argv = command(paths)
+        running = current(paths)
+        if running is not None:
+            if list(running.argv) == argv:
+                return
+            name = paths.root.name
+            raise UsageError(
+                f"{name} is running with other settings.",
+                f"`vclaw stop {name}` first, then run it again.",
+            )
+        make_folders(paths)
+        paths.ready.unlink(missing_ok=True)
+        hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
+
+
+def command(paths: ClawPaths) -> list[str]:
+    """The hypervisor's command line for this claw as its files describe it."""
+    machine = Machine.from_json(fsutil.read_json(paths.machine))
+    return hypervisor.current().argv(machine, root_disk(paths, machine), paths)
+
+
+def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:
+    """The claw's own disk as the hypervisor needs to know it."""
+    meta = disk.load(paths.disk_meta)
+    if meta is None:
+        raise VclawError(
+            f"{paths.root.name} has no disk yet.", "`vclaw run` makes it; run that again."
+        )
+    direct = None
+    if meta.boot == "kernel":
+        cmdline = kernel_cmdline(meta.cmdline, machine)
+        direct = DirectBoot(paths.kernel, paths.initrd, cmdline)
+    return RootDisk(paths.disk, meta.format, direct)
+
+
+def kernel_cmdline(root: str, machine: Machine) -> str:
+    """The kernel's command line; `root` holds the words that name the root file system."""
+    words = [
+        root,
+        f"console={CONSOLES[machine.arch]}",
+        "quiet",
+        "systemd.show_status=true",
+        "ds=nocloud",
+    ]
+    if machine.accelerator == "tcg":
+        # Two emulated processors disagree on their counters, and Linux then reads a device for
+        # the time instead. Nobody attacks an emulated processor's speculation.
+        words += ["tsc=reliable", "mitigations=off"]
+    return " ".join(words)
+
+
+def make_folders(paths: ClawPaths) -> None:
+    """The folders of a claw that only its owner may enter."""
+    for folder in (paths.root, paths.sockets, paths.logs):
+        fsutil.make_folder(folder, 0o700)
+
+
+def _record(paths: ClawPaths, process: Process) -> None:
+    fsutil.write_json(paths.run, process.to_json(), 0o600)
+
+
+def last(paths: ClawPaths) -> Process | None:
+    """The process that run.json names, whether it lives or not; None where there is none."""
+    try:
+        return Process.from_json(fsutil.read_json(paths.run))
+    except (FileNotFoundError, VclawError, KeyError, TypeError, ValueError):
+        return None
+
+
+def current(paths: ClawPaths) -> Process | None:
+    """The claw's running process; None where it does not run."""
+    process = last(paths)
+    return process if process is not None and process.alive else None
+
+
+def is_up(paths: ClawPaths) -> bool:
+    """Whether the virtual machine runs; never raises."""
+    return current(paths) is not None
+
+
+def forget(*files: Path) -> None:
+    """Remove what described a run that is over."""
+    for file in files:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""Brings a prepared claw through its pipeline, up to booted or ready."""
+
+from __future__ import annotations
+
+from vclaw import boot, engine
+from vclaw.claws import prepare, status
+from vclaw.claws.prepare import Prepared
+from vclaw.config import RunOptions
+from vclaw.errors import UsageError, VclawError
+from vclaw.lock import locked
+from vclaw.paths import Home
+from vclaw.progress import Progress
+from vclaw.tasks import pipeline
+
+
+def launch(
+    home: Home, options: RunOptions, progress: Progress, *, wait: bool, timeout: float
+) -> Prepared:
+    """Prepare the claw that `options` ask for and run its stages: all, or up to boot.
+
+    `timeout` in seconds is for getting ready. A failure is kept for `vclaw ps`, and a first run
+    that was refused leaves nothing.
+    """
+    prepared = prepare.prepare(home, options, progress)
+    spec, paths = prepared.spec, prepared.paths
+    stages = pipeline(home, spec, progress, timeout)
+    goal = f"{'ready' if wait else 'boot'}:{spec.name}"
+    try:
+        with locked(paths.lock, prepare.BUSY_SECONDS):
+            if not boot.is_up(paths):
+                boot.forget(paths.last_error)
+            engine.run(stages, goal, paths.doit_db, progress)
+    except UsageError:
+        prepare.discard(prepared)
+        raise
+    except VclawError as error:
+        status.record_error(paths, error)
+        raise
+    return prepared

@@ -1,0 +1,182 @@
+"""From a decided claw to its files: claw.json, secrets, guest.json, machine.json."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vclaw import boot, certificates, config, fsutil, hypervisor, identity, runtime, seed
+from vclaw.claws import record
+from vclaw.config import RunOptions
+from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.machine import Machine, Share
+from vclaw.lock import locked
+from vclaw.model import ClawSpec, ImageRef
+from vclaw.paths import ClawPaths, Home
+from vclaw.progress import Progress
+
+BUSY_SECONDS = 0.5
+"""How long a command waits for another one that works on the same claw."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A claw whose files are written; `fresh` where it did not exist before."""
+
+    spec: ClawSpec
+    paths: ClawPaths
+    fresh: bool
+
+
+def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
+    """Decide the claw that `options` ask for and write its files, where they changed.
+
+    Raises UsageError before anything is made where it cannot be, and where the claw runs with
+    other settings than these.
+    """
+    name = config.claw_name(options)
+    paths = home.claw(name)
+    existing = _existing(paths)
+    running = existing is not None and boot.is_up(paths)
+    others = _others(home, name)
+    chooser = config.Chooser(
+        image=lambda text: _image(home, text, progress),
+        openclaw=lambda text: runtime.resolve(text or runtime.DEFAULT_VERSION, home),
+    )
+    spec = config.decide(options, home, chooser, existing, others, progress.say, running=running)
+    env = config.environment(options)
+    extra_ca = certificates.extra(options.ca_cert)
+    accelerator = hypervisor.current().accelerator(home, spec.image.arch, spec.cpus)
+    _check_host(home, spec, existing)
+    if accelerator.reason and not running:
+        progress.say(accelerator.reason)
+    fsutil.make_folder(home.instances, 0o700)
+    with locked(paths.lock, BUSY_SECONDS):
+        if running:
+            _require_same(paths, existing, spec, env)
+        else:
+            _warn_of_memory(spec, progress)
+            boot.make_folders(paths)
+            write(home, paths, spec, env, accelerator.name, extra_ca)
+    return Prepared(spec, paths, fresh=existing is None)
+
+
+def write(
+    home: Home,
+    paths: ClawPaths,
+    spec: ClawSpec,
+    env: Mapping[str, str],
+    accelerator: str,
+    extra_ca: str,
+) -> None:
+    """Write what the stages depend on; files whose content is the same stay untouched."""
+    owner = workspace_owner(spec)
+    paths.state.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(paths.state, *owner)
+    who = identity.ensure(paths, env)
+    guest = seed.guest_settings(spec, who, owner=owner, emulated=accelerator == "tcg", ca=extra_ca)
+    fsutil.write_if_changed(paths.guest, fsutil.json_bytes(guest), 0o600)
+    machine = machine_of(home, paths, spec, accelerator)
+    fsutil.write_if_changed(paths.machine, fsutil.json_bytes(machine.to_json()))
+    record.save(paths, spec)
+
+
+def machine_of(home: Home, paths: ClawPaths, spec: ClawSpec, accelerator: str) -> Machine:
+    """What the hypervisor is told of this claw; pure."""
+    return Machine(
+        name=spec.name,
+        arch=spec.image.arch,
+        accelerator=accelerator,
+        cpus=spec.cpus,
+        memory_mib=spec.memory_mib,
+        runtime=home.runtime(runtime.key(spec.openclaw_version, spec.image.arch)).disk,
+        forwards=spec.forwards,
+        shares=(Share("state", paths.state), Share("workspace", spec.workspace)),
+    )
+
+
+def workspace_owner(spec: ClawSpec) -> tuple[int, int]:
+    """uid and gid that the guest's user gets, so that a file has one owner on both sides.
+
+    The hypervisor works as the invoking user, and only root can give files to somebody else.
+    """
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    stat = spec.workspace.stat()
+    return stat.st_uid, stat.st_gid
+
+
+def _existing(paths: ClawPaths) -> ClawSpec | None:
+    if not paths.spec.exists():
+        return None
+    try:
+        return record.load(paths)
+    except VclawError as error:
+        name = paths.root.name
+        raise UsageError(
+            f"There is a claw {name} already, and it is broken: {error.message}",
+            f"Choose another --name, or remove that claw: vclaw rm {name}",
+        ) from None
+
+
+def _others(home: Home, name: str) -> list[ClawSpec]:
+    found = []
+    for other in record.names(home):
+        if other != name:
+            try:
+                found.append(record.load(home.claw(other)))
+            except VclawError:
+                continue  # a broken claw holds no port
+    return found
+
+
+def _image(home: Home, text: str | None, progress: Progress) -> ImageRef:
+    from vclaw.images import default, refs
+
+    if text is not None:
+        return refs.parse(text, home=home)
+    ref, why = default.choose(home)
+    progress.say(f"image {ref.name}: {why}")
+    return ref
+
+
+def _check_host(home: Home, spec: ClawSpec, existing: ClawSpec | None) -> None:
+    """Find out what is missing on this host before anything is made."""
+    if existing is not None:
+        return
+    from vclaw.images import debian, store
+
+    if spec.image.distro == "debian" and store.load(home, spec.image) is None:
+        debian.check(spec.image)
+
+
+def _require_same(
+    paths: ClawPaths, existing: ClawSpec | None, spec: ClawSpec, env: Mapping[str, str]
+) -> None:
+    stored = identity.load(paths).env
+    if spec == existing and all(stored.get(key) == value for key, value in env.items()):
+        return
+    raise UsageError(
+        f"{spec.name} is running with other settings.",
+        f"`vclaw stop {spec.name}` first, then run it again.",
+    )
+
+
+def _warn_of_memory(spec: ClawSpec, progress: Progress) -> None:
+    import psutil
+
+    available = psutil.virtual_memory().available // 2**20
+    if spec.memory_mib > available:
+        progress.say(
+            f"the claw may use {spec.memory_mib} MiB of memory, and this host has "
+            f"{available} MiB to give"
+        )
+
+
+def discard(prepared: Prepared) -> None:
+    """Remove a claw that never got a disk, after its first run was refused."""
+    if prepared.fresh and not prepared.paths.disk_meta.exists():
+        shutil.rmtree(prepared.paths.root, ignore_errors=True)

@@ -1,0 +1,79 @@
+"""claw.json: what was asked for, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vclaw import fsutil
+from vclaw.errors import UsageError, VclawError
+from vclaw.model import ClawSpec, ImageRef, PortForward
+from vclaw.paths import ClawPaths, Home
+
+SCHEMA = 1
+"""Version of claw.json; another one means that another vclaw wrote it."""
+
+
+def to_json(spec: ClawSpec) -> dict[str, Any]:
+    """As claw.json holds it: paths are strings."""
+    value = asdict(spec)
+    value["workspace"] = str(spec.workspace)
+    path = spec.image.path
+    value["image"]["path"] = None if path is None else str(path)
+    return {"schema": SCHEMA, **value}
+
+
+def from_json(value: Mapping[str, Any]) -> ClawSpec:
+    """The reverse of `to_json`; raises KeyError or TypeError on another shape."""
+    fields = {key: item for key, item in value.items() if key != "schema"}
+    image = dict(fields["image"])
+    image["path"] = None if image["path"] is None else Path(image["path"])
+    fields["image"] = ImageRef(**image)
+    fields["workspace"] = Path(fields["workspace"])
+    fields["publish"] = tuple(PortForward(**forward) for forward in fields["publish"])
+    return ClawSpec(**fields)
+
+
+def save(paths: ClawPaths, spec: ClawSpec) -> None:
+    """Write claw.json where it differs."""
+    fsutil.write_if_changed(paths.spec, fsutil.json_bytes(to_json(spec)))
+
+
+def load(paths: ClawPaths) -> ClawSpec:
+    """Read claw.json; raises VclawError with the reason where it is not there or damaged."""
+    remove = f"`vclaw rm {paths.root.name}` removes the claw; its workspace is not touched."
+    try:
+        value = fsutil.read_json(paths.spec)
+    except FileNotFoundError:
+        raise VclawError(f"{paths.spec} is missing.", remove) from None
+    if value.get("schema") != SCHEMA:
+        raise VclawError(f"{paths.spec} is damaged: its schema is not {SCHEMA}.", remove)
+    try:
+        return from_json(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise VclawError(f"{paths.spec} is damaged: {error!r}.", remove) from None
+
+
+def names(home: Home) -> list[str]:
+    """The CLAWIDs there are, sorted; folders that are being removed do not count."""
+    try:
+        folders = sorted(path.name for path in home.instances.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
+    return [name for name in folders if not name.startswith(".")]
+
+
+def existing(home: Home, name: str) -> ClawPaths:
+    """The paths of a claw that is there; raises UsageError with the nearest name otherwise."""
+    known = names(home)
+    if name in known:
+        return home.claw(name)
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 1)
+    raise UsageError(
+        f"There is no claw {name!r}.",
+        (f"Did you mean {near[0]}? " if near else "") + "`vclaw ps` lists the claws.",
+    )

@@ -1,0 +1,122 @@
+"""What is true of a claw now, asked of the world and never read from a file alone."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from vclaw import boot, fsutil, gateway, hypervisor, openclaw
+from vclaw.claws import record
+from vclaw.errors import VclawError
+from vclaw.hypervisor.process import boot_id
+from vclaw.paths import ClawPaths, Home
+
+ASK_SECONDS = 0.4
+"""A question to a gateway for a listing, which must not wait for a hung one."""
+
+
+@dataclass(frozen=True)
+class ClawStatus:
+    """One row of `vclaw ps`.
+
+    `status` is booting (its gateway does not answer yet), running (it answers and is not
+    ready), ready, suspended, unhealthy, stopped, exited or broken.
+    """
+
+    name: str
+    image: str
+    status: str
+    gateway: str  # URL without the token, "" where the spec cannot be read
+    pid: int | None
+    updated: str  # UTC, of the last change of state
+    last_error: str
+
+
+def of(paths: ClawPaths) -> ClawStatus:
+    """Look at one claw; whatever is wrong with it becomes its status, never an exception."""
+    name = paths.root.name
+    try:
+        spec = record.load(paths)
+    except VclawError as error:
+        return ClawStatus(name, "", "broken", "", _pid(paths), _updated(paths), error.message)
+    status, reason = _derive(paths, spec.gateway_port)
+    return ClawStatus(
+        name,
+        spec.image.name,
+        status,
+        openclaw.url(spec.gateway_port),
+        _pid(paths),
+        _updated(paths),
+        reason or last_error(paths),
+    )
+
+
+def all_of(home: Home) -> list[ClawStatus]:
+    """Every claw, those that run asked side by side."""
+    claws = [home.claw(name) for name in record.names(home)]
+    alive = [paths for paths in claws if boot.is_up(paths)]
+    if len(alive) < 2:
+        return [of(paths) for paths in claws]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=min(32, len(alive))) as pool:
+        answers = dict(zip(alive, pool.map(of, alive), strict=True))
+    return [answers.get(paths) or of(paths) for paths in claws]
+
+
+def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
+    """(status, reason): the reason is "" where the status says it all."""
+    if not boot.is_up(paths):
+        return _not_running(paths)
+    state = hypervisor.current().state(paths)
+    if state == "paused":
+        return "suspended", ""
+    if state != "running":
+        return "unhealthy", f"QEMU's state is {state}."
+    if gateway.probe(port, "/readyz", ASK_SECONDS):
+        return "ready", ""
+    if paths.ready.exists() or paths.last_error.exists():
+        return "unhealthy", last_error(paths) or "OpenClaw was ready and does not answer now."
+    live = gateway.probe(port, "/healthz", ASK_SECONDS)
+    return ("running" if live else "booting"), ""
+
+
+def _not_running(paths: ClawPaths) -> tuple[str, str]:
+    process = boot.last(paths)
+    if process is None:
+        return "stopped", ""
+    if not process.started.startswith(boot_id()):
+        return "stopped", "The host was restarted; `vclaw start` boots it again."
+    return "exited", "The virtual machine ended by itself; see logs/qemu.log and logs/serial.log."
+
+
+def last_error(paths: ClawPaths) -> str:
+    """The message of the last failure, "" where there was none since it was last ready."""
+    try:
+        return str(fsutil.read_json(paths.last_error).get("message", ""))
+    except (OSError, VclawError):
+        return ""
+
+
+def record_error(paths: ClawPaths, error: VclawError) -> None:
+    """Keep a failure for `vclaw ps` to show."""
+    if paths.root.is_dir():
+        fsutil.write_json(paths.last_error, {"schema": 1, "message": error.message})
+
+
+def _pid(paths: ClawPaths) -> int | None:
+    process = boot.current(paths)
+    return process.pid if process is not None else None
+
+
+def _updated(paths: ClawPaths) -> str:
+    """When one of the files last changed that mark a claw's life; "" where there is none."""
+    times = [
+        file.stat().st_mtime
+        for file in (paths.spec, paths.run, paths.ready, paths.last_error, paths.suspended)
+        if file.exists()
+    ]
+    if not times:
+        return ""
+    when = datetime.datetime.fromtimestamp(max(times), datetime.UTC)
+    return when.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,56 @@
+"""vclaw ps: every claw and what is true of it now."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from vclaw.claws import status
+from vclaw.cli import output
+from vclaw.paths import Home
+
+EXAMPLES = """\
+STATUS is asked of the world at every call:
+  booting    its virtual machine runs, and OpenClaw does not answer yet
+  running    OpenClaw answers and is not ready yet
+  ready      OpenClaw is ready
+  suspended  paused; `vclaw resume` lets it go on
+  unhealthy  it was ready, or should have been, and is not; LAST_ERROR says more
+  stopped    not running; `vclaw start` boots it
+  exited     its virtual machine ended by itself
+  broken     its files cannot be read; LAST_ERROR says why
+
+examples:
+  vclaw ps
+  vclaw ps --json | jq -r '.[] | select(.status == "ready") | .name'
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The flags of `vclaw ps`."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table."""
+    claws = status.all_of(Home.from_env())
+    if args.json:
+        output.as_json([asdict(claw) for claw in claws])
+        return 0
+    output.table(
+        ("CLAWID", "IMAGE", "STATUS", "GATEWAY", "PID", "UPDATED(UTC)", "LAST_ERROR"),
+        [
+            (
+                claw.name,
+                claw.image,
+                claw.status,
+                claw.gateway,
+                claw.pid or "-",
+                claw.updated,
+                claw.last_error or "-",
+            )
+            for claw in claws
+        ],
+    )
+    return 0

@@ -1,0 +1,121 @@
+"""vclaw run: from nothing to a ready OpenClaw, with its address."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from vclaw import identity, openclaw
+from vclaw.claws import launch
+from vclaw.claws.prepare import Prepared
+from vclaw.cli import output
+from vclaw.config import RunOptions
+from vclaw.errors import UsageError
+from vclaw.openclaw import WORKSPACE_DIR
+from vclaw.paths import Home
+from vclaw.progress import for_stderr
+
+READY_TIMEOUT_SECS = 900.0
+
+EXAMPLES = """\
+examples:
+  vclaw run                                         this folder, the default image
+  vclaw run ubuntu:24.04 --workspace=. --publish 8080:80
+  vclaw run debian:12 --name demo --cpus 4 --memory-mib 8192
+  vclaw run --env ANTHROPIC_API_KEY --env-file .env  keys for OpenClaw's providers
+  vclaw run ./my-image.qcow2 --json                 for scripts
+
+A folder has one claw unless --name says otherwise: run it again, and it is booted again or
+found ready. What a stopped claw was given before holds until a flag changes it.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The flags of `vclaw run`."""
+    parser.epilog = EXAMPLES
+    add = parser.add_argument
+    add("image", nargs="?", metavar="REF", help="ubuntu:24.04, debian:12, … or an image file")
+    add("--name", metavar="CLAWID", help="the claw's name (default: made from the workspace's)")
+    add("--workspace", metavar="DIR", help=f"mounted at {WORKSPACE_DIR} (default: this folder)")
+    add("--port", metavar="PORT", help="host port of the gateway (default: 18789 or the next free)")
+    add(
+        "--publish",
+        metavar="HOST:GUEST",
+        action="append",
+        help="let a host port of 127.0.0.1 lead to a port of the guest; repeatable",
+    )
+    add("--cpus", metavar="N", help="virtual processors (default: the host's, at most 4)")
+    add("--memory-mib", metavar="MIB", help="the guest's memory (default: 4096, least: 2048)")
+    add("--disk-gib", metavar="GIB", help="virtual size of the guest's disk (default: 20)")
+    add("--openclaw-version", metavar="V", help="an OpenClaw release, or latest (default: tested)")
+    add("--env", metavar="KEY[=VALUE]", action="append", default=[], help="a variable for OpenClaw")
+    add("--env-file", metavar="FILE", action="append", default=[], help="variables, one a line")
+    add("--ca-cert", metavar="FILE", help="certificates (PEM) that OpenClaw shall trust as well")
+    add(
+        "--ready-timeout-secs",
+        metavar="S",
+        default=str(int(READY_TIMEOUT_SECS)),
+        help="how long to wait for OpenClaw (default: 900)",
+    )
+    add("--no-wait", action="store_true", help="return once the virtual machine runs")
+    add("--json", action="store_true", help="print the result as JSON, with the token")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the pipeline and print where OpenClaw is."""
+    options = RunOptions(**{name: getattr(args, name) for name in RunOptions.__dataclass_fields__})
+    timeout = seconds(args.ready_timeout_secs)
+    progress = for_stderr()
+    home = Home.from_env()
+    try:
+        claw = launch.launch(home, options, progress, wait=not args.no_wait, timeout=timeout)
+    except KeyboardInterrupt:
+        progress.say("interrupted; `vclaw ps` shows what there is, `vclaw rm CLAWID` removes it")
+        raise
+    show(claw, ready=not args.no_wait, json=args.json)
+    return 0
+
+
+def seconds(text: str) -> float:
+    """--ready-timeout-secs as a number; raises UsageError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise UsageError(f"--ready-timeout-secs is {text!r}.", "Give a number of seconds above 0.")
+    return value
+
+
+def show(claw: Prepared, *, ready: bool, json: bool) -> None:
+    """Print a claw that is up: lines for a person, or one JSON object."""
+    result = describe(claw, ready=ready, with_token=json or sys.stdout.isatty())
+    if json:
+        output.as_json(result)
+        return
+    for key, value in result.items():
+        if key == "published":
+            value = ", ".join(f"127.0.0.1:{p['host']} -> {p['guest']}" for p in value) or "none"
+        if key != "token":
+            print(f"{key}: {value}")
+
+
+def describe(claw: Prepared, *, ready: bool, with_token: bool) -> dict[str, Any]:
+    """What `run` and `start` say of a claw, in this order."""
+    spec, paths = claw.spec, claw.paths
+    token = identity.load(paths).token if with_token else ""
+    result: dict[str, Any] = {
+        "clawid": spec.name,
+        "image": spec.image.name,
+        "openclaw": spec.openclaw_version,
+        "workspace": str(spec.workspace),
+        "state": str(paths.state),
+        "gateway": openclaw.url(spec.gateway_port, token),
+        "published": [{"host": item.host, "guest": item.guest} for item in spec.publish],
+        "serial_log": str(paths.serial_log),
+        "status": "ready" if ready else "booting",
+    }
+    if token:
+        result["token"] = token
+    return result

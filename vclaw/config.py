@@ -1,0 +1,263 @@
+"""From what the user asked for to a ClawSpec: every value checked once, here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vclaw import ports
+from vclaw.errors import UsageError
+from vclaw.model import GATEWAY_GUEST_PORT, ClawSpec, ImageRef, PortForward
+from vclaw.paths import Home, check_socket_length
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+"""A CLAWID is the guest's hostname (RFC 1123), a folder, and part of a task's name."""
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+MEMORY_MIB = 4096
+MEMORY_LEAST_MIB = 2048
+DISK_GIB = 20
+CPUS_MOST = 4
+"""By default; OpenClaw seldom uses more."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `vclaw run` was given; None means that nothing was said."""
+
+    image: str | None = None
+    name: str | None = None
+    workspace: str | None = None
+    port: str | None = None
+    publish: Sequence[str] | None = None
+    cpus: str | None = None
+    memory_mib: str | None = None
+    disk_gib: str | None = None
+    openclaw_version: str | None = None
+    env: Sequence[str] = ()
+    env_file: Sequence[str] = ()
+    ca_cert: str | None = None
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """The questions whose answers take time, asked only where they matter."""
+
+    image: Callable[[str | None], ImageRef]
+    openclaw: Callable[[str | None], str]
+
+
+def claw_name(options: RunOptions) -> str:
+    """The CLAWID: --name, or one that belongs to the workspace, the same at every call."""
+    if options.name is not None:
+        if NAME.fullmatch(options.name) is None:
+            raise UsageError(
+                f"The name {options.name!r} cannot be used.",
+                "A --name has at most 40 characters: a-z, 0-9 and inner hyphens.",
+            )
+        return options.name
+    folder = workspace(options.workspace)
+    word = re.sub(r"[^a-z0-9]+", "-", folder.name.lower())[:24].strip("-") or "claw"
+    return f"{word}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:4]}"
+
+
+def decide(
+    options: RunOptions,
+    home: Home,
+    chooser: Chooser,
+    existing: ClawSpec | None,
+    others: Sequence[ClawSpec],
+    say: Callable[[str], None],
+    *,
+    running: bool = False,
+) -> ClawSpec:
+    """The claw that is asked for.
+
+    `existing` is the claw's own spec where there is one, whose values hold where nothing was
+    said; ports that `others` remember are not chosen. A claw that is `running` holds its ports
+    itself. Raises UsageError; makes nothing.
+    """
+    name = claw_name(options)
+    check_socket_length(home.claw(name))
+    folder = (
+        workspace(options.workspace) if options.workspace or not existing else existing.workspace
+    )
+    check_outside(folder, home)
+    if existing is None:
+        base = ClawSpec(
+            name=name,
+            image=ImageRef("", "", ""),
+            openclaw_version="",
+            workspace=folder,
+            cpus=min(CPUS_MOST, os.cpu_count() or 1),
+            memory_mib=MEMORY_MIB,
+            disk_gib=DISK_GIB,
+            gateway_port=0,
+            ssh_port=0,
+        )
+    else:
+        base = existing
+    spec = replace(
+        base,
+        workspace=folder,
+        cpus=_cpus(options.cpus, base.cpus),
+        memory_mib=_memory(options.memory_mib, base.memory_mib),
+        disk_gib=_count(options.disk_gib, "--disk-gib", 1, base.disk_gib),
+        publish=base.publish
+        if options.publish is None
+        else tuple(ports.forward(text) for text in options.publish),
+    )
+    if running:
+        spec = _same_ports(spec, options.port)
+    else:
+        spec = choose_ports(spec, options.port, others, say)
+    spec = replace(
+        spec,
+        image=chooser.image(options.image) if options.image or not existing else existing.image,
+        openclaw_version=chooser.openclaw(options.openclaw_version)
+        if options.openclaw_version or not existing
+        else existing.openclaw_version,
+    )
+    if existing is not None:
+        check_same(existing, spec)
+    return spec
+
+
+def _same_ports(spec: ClawSpec, port: str | None) -> ClawSpec:
+    wanted = spec.gateway_port if port is None else ports.number(port, "--port")
+    return replace(spec, gateway_port=wanted)
+
+
+def choose_ports(
+    spec: ClawSpec, port: str | None, others: Sequence[ClawSpec], say: Callable[[str], None]
+) -> ClawSpec:
+    """The spec with ports that are free now: asked for ones as they are, others chosen."""
+    taken = {forward.host for other in others for forward in other.forwards}
+    wanted = ports.number(port, "--port") if port is not None else spec.gateway_port
+    fixed = port is not None or spec.port_fixed
+    published = {forward.host for forward in spec.publish}
+    if fixed:
+        ports.check_distinct([PortForward(wanted, GATEWAY_GUEST_PORT), *spec.publish])
+        ports.require_free(wanted)
+        gateway = wanted
+    else:
+        wanted = wanted or GATEWAY_GUEST_PORT
+        gateway = ports.next_free(wanted, taken | published)
+        if gateway != wanted:
+            say(f"port {wanted} is taken; the gateway gets port {gateway}")
+    ports.check_distinct(spec.publish)
+    for forward in spec.publish:
+        ports.require_free(forward.host)
+    used = taken | published | {gateway}
+    ssh = spec.ssh_port
+    if ssh in used or ssh == 0 or not ports.is_free(ssh):
+        ssh = ports.any_free(used)
+    return replace(spec, gateway_port=gateway, ssh_port=ssh, port_fixed=fixed)
+
+
+def check_same(existing: ClawSpec, wanted: ClawSpec) -> None:
+    """Raise UsageError where a claw of this name is there with what cannot be changed."""
+    for what, old, new in (
+        ("image", existing.image.name, wanted.image.name),
+        ("workspace", existing.workspace, wanted.workspace),
+        ("OpenClaw version", existing.openclaw_version, wanted.openclaw_version),
+        ("disk size", existing.disk_gib, wanted.disk_gib),
+    ):
+        if old != new:
+            raise UsageError(
+                f"There is a claw {existing.name} already, and its {what} is {old}, not {new}.",
+                f"Choose another --name, or remove that claw: vclaw rm {existing.name}",
+            )
+
+
+def workspace(text: str | None) -> Path:
+    """The project's folder as an absolute path; raises UsageError where it cannot be shared."""
+    path = Path(text if text is not None else ".").expanduser().resolve()
+    if not path.exists():
+        raise UsageError(f"The workspace {path} does not exist.", "Name a folder that exists.")
+    if not path.is_dir():
+        raise UsageError(f"The workspace {path} is not a folder.", "Name the project's folder.")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise UsageError(f"The workspace {path} cannot be read.", "Give yourself the right to.")
+    return path
+
+
+def check_outside(folder: Path, home: Home) -> None:
+    """Raise UsageError where guest and vclaw would write the same files: that opens the wall."""
+    for own in (home.data.resolve(), home.cache.resolve()):
+        if folder.is_relative_to(own) or own.is_relative_to(folder):
+            raise UsageError(
+                f"The workspace {folder} and vclaw's own folder {own} lie within each other.",
+                "Name a project's folder, or set VCLAW_HOME to a folder outside of it.",
+            )
+
+
+def environment(options: RunOptions, host: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The guest's variables from --env-file and --env, in this order; raises UsageError."""
+    found: dict[str, str] = {}
+    for name in options.env_file:
+        try:
+            lines = Path(name).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise UsageError(
+                f"The environment file {name} cannot be read: {reason}.", "Name a readable file."
+            ) from None
+        for number, line in enumerate(lines, 1):
+            text = line.strip()
+            if text and not text.startswith("#"):
+                found.update([_variable(text, host, f"{name}, line {number}:")])
+    for text in options.env:
+        found.update([_variable(text, host, "--env")])
+    return found
+
+
+def _variable(text: str, host: Mapping[str, str], where: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if VARIABLE.fullmatch(key) is None:
+        raise UsageError(f"{where} {text!r} names no variable.", "Write KEY=VALUE, or KEY alone.")
+    if "\0" in value:
+        raise UsageError(f"{where} {key} holds a zero byte.", "Give it a text.")
+    if equals:
+        return key, value
+    if key not in host:
+        raise UsageError(
+            f"{where} {key} has no value here.", f"Set {key} before, or write {key}=VALUE."
+        )
+    return key, host[key]
+
+
+def _count(text: str | None, flag: str, least: int, default: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and least <= int(text) < 2**31):
+        raise UsageError(
+            f"{flag} is {text!r}.", f"Give a whole number from {least} upwards, without a unit."
+        )
+    return int(text)
+
+
+def _cpus(text: str | None, default: int) -> int:
+    count = _count(text, "--cpus", 1, default)
+    host = os.cpu_count() or 1
+    if text is not None and count > host:
+        raise UsageError(
+            f"--cpus is {count}, and this host has {host}.", f"Give a number from 1 to {host}."
+        )
+    return min(count, host)
+
+
+def _memory(text: str | None, default: int) -> int:
+    size = _count(text, "--memory-mib", 1, default)
+    if size < MEMORY_LEAST_MIB:
+        raise UsageError(
+            f"--memory-mib is {size}: the guest's system takes about 300 MiB, and OpenClaw 700 MiB "
+            "at rest and up to 1100 MiB at work.",
+            f"Give at least {MEMORY_LEAST_MIB}.",
+        )
+    return size

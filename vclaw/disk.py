@@ -1,0 +1,206 @@
+"""Copy-on-run: a claw's own disk, made once from a cached image and never written over."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vclaw import fsutil, proc
+from vclaw.errors import UsageError, VclawError
+
+if TYPE_CHECKING:
+    from vclaw.images.meta import ImageMeta
+    from vclaw.paths import ClawPaths, ImagePaths
+    from vclaw.progress import Progress, Task
+
+SCHEMA = 1
+"""Version of disk.json; another one means that another vclaw wrote it."""
+
+GIB = 2**30
+
+FICLONE = 0x40049409
+"""ioctl(2) request of Linux: share all blocks of a file, copy-on-write (ioctl_ficlonerange(2))."""
+
+CHUNK = 16 * 2**20
+"""Bytes copied between two steps of the progress bar."""
+
+_NOT_HERE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM}
+"""How kernels and file systems say that they cannot do this; the plain way is open then."""
+
+
+@dataclass(frozen=True)
+class DiskMeta:
+    """The content of disk.json; the file is written last, so its disk is whole."""
+
+    format: str  # raw | qcow2
+    virtual_size: int  # bytes that the guest sees
+    image: str  # the image's ref, as the user types it
+    digest: str  # sha256:<hex> of the image
+    boot: str  # firmware | kernel (vmlinuz and initrd.img lie beside instance.img)
+    cmdline: str  # kernel arguments that name the root file system; "" for firmware
+
+
+def load(path: Path) -> DiskMeta | None:
+    """Read disk.json; None where there is none.
+
+    Raises VclawError where it is damaged or of another schema.
+    """
+    try:
+        value = fsutil.read_json(path)
+    except FileNotFoundError:
+        return None
+    try:
+        if value.pop("schema") != SCHEMA:
+            raise TypeError
+        return DiskMeta(**value)
+    except (KeyError, TypeError):
+        raise VclawError(
+            f"{path} is damaged or was written by another vclaw.",
+            "Remove the claw (`vclaw rm CLAWID`) and run it again.",
+        ) from None
+
+
+def virtual_size(disk_gib: int, image_size: int) -> int:
+    """The size in bytes of a disk of `disk_gib` GiB made from an image of `image_size` bytes.
+
+    Raises UsageError where the image does not fit: a disk is never shrunk.
+    """
+    if disk_gib * GIB < image_size:
+        least = -(-image_size // GIB)
+        raise UsageError(
+            f"A disk of {disk_gib} GiB is smaller than the image.",
+            f"Give at least --disk-gib {least}.",
+        )
+    return disk_gib * GIB
+
+
+def create(
+    image: ImagePaths, meta: ImageMeta, claw: ClawPaths, disk_gib: int, progress: Progress
+) -> DiskMeta:
+    """Make the disk of a claw, whose lock the caller holds; a disk that is there stays as it is.
+
+    Raises UsageError for a disk smaller than its image, a missing qemu-img or too little space,
+    VclawError where the disk of a finished copy is gone.
+    """
+    made = load(claw.disk_meta)
+    if made is not None:
+        return _untouched(claw, made)
+    size = virtual_size(disk_gib, meta.virtual_size)
+    if meta.format == "qcow2":
+        proc.need("qemu-img", "a disk in the format qcow2")
+    # No disk.json means that no guest has used what an interrupted copy left here.
+    for rest in claw.root.glob(f".{claw.disk.name}.*.tmp"):
+        rest.unlink()
+    with fsutil.replacing(claw.disk, mode=0o600) as target:
+        copy(image.image, target, progress)
+        _grow(target, meta.format, size)
+    if meta.boot == "kernel":
+        for source, beside in ((image.kernel, claw.kernel), (image.initrd, claw.initrd)):
+            fsutil.write_atomic(beside, source.read_bytes())
+    made = DiskMeta(meta.format, size, meta.ref, meta.digest, meta.boot, meta.cmdline)
+    fsutil.write_json(claw.disk_meta, {"schema": SCHEMA, **asdict(made)})
+    return made
+
+
+def _untouched(claw: ClawPaths, made: DiskMeta) -> DiskMeta:
+    if not claw.disk.is_file():
+        raise VclawError(
+            f"The disk {claw.disk} is gone.",
+            f"Put it back, or remove the claw: vclaw rm {claw.root.name}",
+        )
+    return made
+
+
+def _grow(path: Path, form: str, size: int) -> None:
+    if form == "qcow2":
+        proc.run(["qemu-img", "resize", "-q", "-f", "qcow2", path, str(size)])
+    else:
+        os.truncate(path, size)
+
+
+def copy(source: Path, target: Path, progress: Progress) -> None:
+    """Make `target` an independent copy of `source`: shared blocks where possible, else sparse.
+
+    Raises UsageError where the bytes that `source` really holds do not fit, VclawError where
+    reading or writing fails.
+    """
+    try:
+        with source.open("rb") as src, target.open("r+b") as dst:
+            if reflink(src.fileno(), dst.fileno()):
+                return
+            held = os.fstat(src.fileno()).st_blocks * 512
+            fsutil.require_space(target.parent, held, "The claw's disk")
+            copy_sparse(src.fileno(), dst.fileno(), progress)
+    except OSError as error:
+        raise VclawError(
+            f"The copy of {source} failed: {error.strerror}.",
+            "Run the command again; the unfinished copy was removed.",
+        ) from None
+
+
+def reflink(source: int, target: int) -> bool:
+    """Let the file `target` share all blocks of `source`; False where that cannot be done here."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+    except OSError as error:
+        if error.errno in _NOT_HERE:
+            return False
+        raise
+    return True
+
+
+def copy_sparse(source: int, target: int, progress: Progress) -> None:
+    """Copy the data of one file to another, empty one; what is a hole there is one here."""
+    size = os.fstat(source).st_size
+    os.ftruncate(target, size)
+    extents = list(data_extents(source, size))
+    with progress.task("copying the disk", sum(length for _, length in extents)) as task:
+        for start, length in extents:
+            _copy_extent(source, target, start, length, task)
+
+
+def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """The (offset, length) in bytes of each run of data in a file, the holes between left out."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                return
+            raise
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, end - start
+
+
+def _copy_extent(source: int, target: int, start: int, length: int, task: Task) -> None:
+    end = start + length
+    while start < end:
+        done = _copy_range(source, target, start, min(CHUNK, end - start))
+        if done == 0:
+            raise VclawError("The image became shorter while it was copied.", "Run it again.")
+        start += done
+        task.advance(done)
+
+
+def _copy_range(source: int, target: int, start: int, length: int) -> int:
+    """Copy up to `length` bytes at `start`, in the kernel where it can; returns how many."""
+    if sys.platform.startswith("linux"):
+        try:
+            return os.copy_file_range(source, target, length, start, start)
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+    block = os.pread(source, min(length, 2**20), start)
+    view = memoryview(block)
+    while view:
+        view = view[os.pwrite(target, view, start + len(block) - len(view)) :]
+    return len(block)

@@ -1,0 +1,148 @@
+"""The only module that knows doit: runs one goal of a pipeline, or doit's own command line.
+
+Written for doit 0.37. Its `DoitMain` reads configuration from the current directory, and its
+`run` needs a loader: ours holds tasks that were made in memory and settings of our own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from doit.cmd_base import ModuleTaskLoader, TaskLoader2
+from doit.cmd_run import Run
+from doit.dependency import FileChangedChecker
+from doit.doit_cmd import DoitMain
+from doit.exceptions import BaseFail, TaskFailed
+from doit.loader import generate_tasks
+from doit.reporter import ZeroReporter
+
+from vclaw.errors import VclawError
+from vclaw.progress import Progress
+
+TaskDict = dict[str, Any]
+
+
+class SizeTimeChecker(FileChangedChecker):  # type: ignore[misc]
+    """A file changed when its size or its mtime did. doit stores this class's name: keep it."""
+
+    def check_modified(
+        self,
+        file_path: str,  # noqa: ARG002
+        file_stat: Any,
+        state: Any,
+    ) -> bool:
+        """Whether the file differs from `state`."""
+        return bool(tuple(state) != (file_stat.st_size, file_stat.st_mtime_ns))
+
+    def get_state(self, dep: str, current_state: Any) -> tuple[int, int] | None:
+        """What is stored of a file, or None where it is stored already."""
+        stat = Path(dep).stat()
+        state = (stat.st_size, stat.st_mtime_ns)
+        return None if current_state and tuple(current_state) == state else state
+
+
+class _Failed(TaskFailed):  # type: ignore[misc]
+    """Carries a VclawError through doit, which would make it a traceback."""
+
+    def __init__(self, error: VclawError) -> None:
+        super().__init__(f"{error.message} {error.hint}".strip(), report=True)
+        self.error = error
+
+
+def step(function: Callable[..., object], *args: object) -> tuple[Callable[[], BaseFail | None]]:
+    """A doit action that calls `function(*args)`; what it returns is not kept.
+
+    doit stores an action's result as JSON and loses all results where one is not JSON.
+    """
+
+    def action() -> BaseFail | None:
+        try:
+            function(*args)
+        except VclawError as error:
+            return _Failed(error)
+        return None
+
+    return (action,)
+
+
+def holds(question: Callable[..., object], *args: object) -> Callable[[], bool]:
+    """An `uptodate` entry that asks the world; doit ends a whole run where one raises."""
+
+    def answer() -> bool:
+        try:
+            return bool(question(*args))
+        except (VclawError, OSError):
+            return False
+
+    return answer
+
+
+def settings(database: Path) -> dict[str, Any]:
+    """doit's configuration: our database, our checker, nothing of the current directory."""
+    return {
+        "dep_file": str(database),
+        "backend": "sqlite3",
+        "check_file_uptodate": SizeTimeChecker,
+        "verbosity": 2,
+    }
+
+
+def run(tasks: Iterable[TaskDict], goal: str, database: Path, progress: Progress) -> None:
+    """Run `goal` and what it needs, where it is not up to date.
+
+    Raises the VclawError that an action raised; doit's own complaints become VclawErrors.
+    """
+    reporter = _Reporter(progress)
+    command = Run(task_loader=_Loader(list(tasks), database, reporter))
+    status = command.parse_execute([goal])
+    if reporter.failure is not None:
+        raise reporter.failure
+    if status:
+        raise VclawError(
+            f"The stage {goal} failed: {reporter.problem or 'doit gave no reason'}.",
+            "Run it again; `vclaw doit list --all` shows all stages.",
+        )
+
+
+def command_line(namespace: Mapping[str, Any], words: Sequence[str]) -> int:
+    """doit's own command line over the tasks in `namespace`; returns its exit status."""
+    main = DoitMain(task_loader=ModuleTaskLoader(dict(namespace)), config_filenames=())
+    return int(main.run(list(words)) or 0)
+
+
+class _Loader(TaskLoader2):  # type: ignore[misc]
+    def __init__(self, tasks: list[TaskDict], database: Path, reporter: _Reporter) -> None:
+        super().__init__()
+        self._tasks = tasks
+        self._config = {**settings(database), "reporter": reporter, "outfile": sys.stderr}
+
+    def load_doit_config(self) -> dict[str, Any]:
+        return self._config
+
+    def load_tasks(self, cmd: object, pos_args: object) -> list[Any]:  # noqa: ARG002
+        return list(generate_tasks("vclaw", iter(self._tasks)))
+
+
+class _Reporter(ZeroReporter):  # type: ignore[misc]
+    """Tells of skipped stages and keeps the first failure; the actions tell of themselves."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(sys.stderr, {})
+        self._progress = progress
+        self.failure: VclawError | None = None
+        self.problem = ""
+
+    def skip_uptodate(self, task: Any) -> None:
+        self._progress.say(f"{task.name}: up to date")
+
+    def add_failure(self, task: Any, fail_info: BaseFail) -> None:
+        if isinstance(fail_info, _Failed):
+            self.failure = self.failure or fail_info.error
+        else:
+            self.problem = self.problem or f"{task.name}: {fail_info.get_msg().strip()}"
+
+    def runtime_error(self, msg: str) -> None:
+        self.problem = self.problem or msg.strip()

@@ -1,0 +1,164 @@
+"""Fetches Ubuntu's cloud images and checks them against their signed list of digests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vclaw.errors import UsageError, VclawError
+from vclaw.images import catalogue, download, verify
+from vclaw.images.http import Client, StatusError
+from vclaw.model import ImageRef
+from vclaw.paths import ImagePaths
+from vclaw.progress import Progress
+
+SERVER = "https://cloud-images.ubuntu.com"
+"""Where Canonical publishes them; VCLAW_UBUNTU_URL names a mirror instead."""
+
+SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
+"""A line of SHA256SUMS, as sha256sum writes it in text and in binary mode."""
+
+DATED = re.compile(r'href="release-(\d{8}(?:\.\d+)?)/?"')
+"""A dated release in the listing of a release's folder."""
+
+SHOWN_DATES = 5
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where one image lies: the folder holds SHA256SUMS and its signature too."""
+
+    folder: str
+    file: str
+
+    @property
+    def url(self) -> str:
+        """The image's address."""
+        return f"{self.folder}/{self.file}"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An image that is complete and verified, still in `paths.partial`."""
+
+    sha256: str
+    url: str
+    signed_by: str
+
+
+def server(env: Mapping[str, str]) -> str:
+    """The server's base address, without a slash at its end."""
+    url = (env.get("VCLAW_UBUNTU_URL") or SERVER).rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(
+            f"VCLAW_UBUNTU_URL is {url!r}, which is no address of a web server.",
+            "Set it to one that begins with https:// or http://, or unset it.",
+        )
+    return url
+
+
+def keyring(env: Mapping[str, str]) -> Path:
+    """The key that SHA256SUMS must be signed with."""
+    return Path(env.get("VCLAW_UBUNTU_KEYRING") or verify.KEYRING).expanduser()
+
+
+def locations(ref: ImageRef, base: str) -> list[Location]:
+    """Where an image can lie, the likeliest first.
+
+    Without a date that is the folder `release`, which moves to each new release. A dated one is
+    a release of that day, or else a daily build.
+    """
+    known = catalogue.release(ref.distro, ref.version)
+    assert known is not None  # refs.parse() lets no other version through
+    releases = f"{base}/releases/{known.codename}"
+    file = f"ubuntu-{known.version}-server-cloudimg-{ref.arch}.img"
+    if not ref.serial:
+        return [Location(f"{releases}/release", file)]
+    daily = f"{known.codename}-server-cloudimg-{ref.arch}.img"
+    return [
+        Location(f"{releases}/release-{ref.serial}", file),
+        Location(f"{base}/{known.codename}/{ref.serial}", daily),
+    ]
+
+
+def parse_sums(text: str) -> dict[str, str]:
+    """SHA256SUMS as {file name: sha256 in hex}; lines of another form are left out."""
+    matches = (SUM_LINE.fullmatch(line.rstrip()) for line in text.splitlines())
+    return {match[2]: match[1] for match in matches if match}
+
+
+def dated_releases(listing: str) -> list[str]:
+    """The dates in the HTML listing of `releases/<codename>/`, the newest first."""
+    return sorted(set(DATED.findall(listing)), reverse=True)
+
+
+def fetch(
+    ref: ImageRef, paths: ImagePaths, client: Client, progress: Progress, env: Mapping[str, str]
+) -> Fetched:
+    """Download and verify an image; it is then complete in `paths.partial`.
+
+    Raises UsageError for a date that has no image, VclawError where anything else fails.
+    """
+    base, keys = server(env), keyring(env)
+    where, sha256, signed_by = _find(ref, base, keys, client)
+    try:
+        wanted = download.Wanted(where.url, sha256, ref.name)
+        download.fetch(wanted, paths, client, progress)
+    except download.WrongDigestError:
+        # `release` may have moved on between the list and the image: then the list is new.
+        where, fresh, signed_by = _find(ref, base, keys, client)
+        if fresh == sha256:
+            raise
+        progress.say(f"{ref.name} was released anew just now; fetching the new one")
+        sha256 = fresh
+        wanted = download.Wanted(where.url, sha256, ref.name)
+        download.fetch(wanted, paths, client, progress)
+    return Fetched(sha256, where.url, signed_by)
+
+
+def _find(ref: ImageRef, base: str, keys: Path, client: Client) -> tuple[Location, str, str]:
+    """Where the image is, its sha256 and the fingerprint of the key that vouches for it."""
+    for where in locations(ref, base):
+        try:
+            sums, signed_by = _signed_sums(where.folder, keys, client)
+        except StatusError as error:
+            if error.status != 404:
+                raise
+            continue
+        if where.file in sums:
+            return where, sums[where.file], signed_by
+    raise _not_there(ref, base, client)
+
+
+def _signed_sums(folder: str, keys: Path, client: Client) -> tuple[dict[str, str], str]:
+    url = f"{folder}/SHA256SUMS"
+    data, signature = client.read(url), client.read(f"{url}.gpg")
+    try:
+        signed_by = verify.signer(data, signature, keys, url)
+    except verify.BadSignatureError:
+        # The two files may be of two releases, when one came out in between: ask once more.
+        again, signature_again = client.read(url), client.read(f"{url}.gpg")
+        if (again, signature_again) == (data, signature):
+            raise
+        data = again
+        signed_by = verify.signer(data, signature_again, keys, url)
+    return parse_sums(data.decode(errors="replace")), signed_by
+
+
+def _not_there(ref: ImageRef, base: str, client: Client) -> VclawError:
+    moving = f"ubuntu:{ref.version}"
+    message = f"{base} has no {ref.name} for {ref.arch}."
+    if not ref.serial:
+        return VclawError(message, "`vclaw image ls` shows the other images.")
+    codename = locations(ref, base)[1].folder.split("/")[-2]
+    try:
+        dates = dated_releases(
+            client.read(f"{base}/releases/{codename}/").decode("utf-8", "replace")
+        )
+    except VclawError:
+        dates = []
+    shown = ", ".join(f"{moving}@{date}" for date in dates[:SHOWN_DATES])
+    hint = f"Old builds are removed from the server. Take {moving}, the newest"
+    return UsageError(message, hint + (f"; with a date there are {shown}." if shown else "."))

@@ -1,0 +1,250 @@
+"""What must be true before a claw is ready: a list of checks, asked in order until all hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vclaw import boot, channel, fsutil, gateway, proc
+from vclaw.errors import VclawError
+from vclaw.hypervisor.process import Process
+from vclaw.lock import locked
+from vclaw.openclaw import WORKSPACE_DIR
+from vclaw.paths import ClawPaths
+from vclaw.progress import Progress
+
+POLL_SECONDS = 1.0
+"""Pause between two rounds of checks."""
+
+ANSWER_SECONDS = 3.0
+"""A busy emulated guest takes its time for an answer."""
+
+REMINDER_SECONDS = 30.0
+"""How often a wait that shows no progress says what it waits for."""
+
+LOG_LINES = 200
+"""Lines of the gateway's journal that are looked through after a failure."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one round saw of a claw."""
+
+    alive: bool
+    report: dict[str, Any] | None  # the guest agent's status, None where it did not answer
+    generation: str  # of the settings that the seed carries
+    port: int  # the gateway's, on the host
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must be true; `hint` says what to try where it stays false."""
+
+    name: str
+    done: str
+    passed: Callable[[Observation], bool]
+    hint: str
+
+
+def _booted(seen: Observation) -> bool:
+    return seen.report is not None
+
+
+def _seeded(seen: Observation) -> bool:
+    return seen.report is not None and seen.report.get("applied") == seen.generation
+
+
+def _mounted(seen: Observation) -> bool:
+    return seen.report is not None and WORKSPACE_DIR in seen.report.get("mounts", ())
+
+
+CHECKS = (
+    Check(
+        "process alive",
+        "the hypervisor process runs",
+        lambda seen: seen.alive,
+        "Its own output is in the claw's logs/qemu.log.",
+    ),
+    Check(
+        "guest booted",
+        "the agent in the guest answers over its virtio port",
+        _booted,
+        "Look at the serial log. An image needs systemd, cloud-init and Python 3 to be a claw.",
+    ),
+    Check(
+        "seed applied",
+        "the guest has taken this seed's settings",
+        _seeded,
+        "`vclaw stop` and `vclaw start` give the guest the present settings.",
+    ),
+    Check(
+        "workspace mounted",
+        f"{WORKSPACE_DIR} is a mount in the guest",
+        _mounted,
+        "The guest's kernel needs the 9p modules (not broken as in Linux 6.9 to 6.11).",
+    ),
+    Check(
+        "gateway live",
+        "OpenClaw answers /healthz with 200",
+        lambda seen: gateway.probe(seen.port, "/healthz"),
+        "Give it more time with --ready-timeout-secs, or more memory with --memory-mib.",
+    ),
+    Check(
+        "gateway ready",
+        "OpenClaw answers /readyz with 200",
+        lambda seen: gateway.probe(seen.port, "/readyz"),
+        "Give it more time with --ready-timeout-secs; the gateway's log says what it waits for.",
+    ),
+)
+
+
+def wait(paths: ClawPaths, port: int, timeout: float, progress: Progress) -> None:
+    """Wait until every check holds and write ready.json; `timeout` is in seconds.
+
+    Raises VclawError where the virtual machine ends, the guest reports that it failed, or the
+    time is over; the claw is left as it is, and the message names the check and shows its log.
+    """
+    process = boot.current(paths)
+    if process is None:
+        raise _ended(paths)
+    progress.say(f"waiting for OpenClaw; the guest's console is in {paths.serial_log}")
+    watch = _Watch(paths, port, progress)
+    deadline = time.monotonic() + timeout
+    while not watch.round(process):
+        if not process.alive:
+            raise _ended(paths)
+        if time.monotonic() >= deadline:
+            raise _timed_out(paths, watch.waiting_for, timeout)
+        time.sleep(POLL_SECONDS)
+    record = {"schema": 1, "run": process.started, "passed": watch.passed, "steps": watch.steps}
+    with locked(paths.lock):
+        boot.forget(paths.last_error)
+        fsutil.write_json(paths.ready, record)
+
+
+class _Watch:
+    """Goes through the checks; a check that held once is not asked again."""
+
+    def __init__(self, paths: ClawPaths, port: int, progress: Progress) -> None:
+        self._paths = paths
+        self._port = port
+        self._progress = progress
+        self._generation = fsutil.read_json(paths.guest)["generation"]
+        self._start = self._said = time.monotonic()
+        self.passed: dict[str, float] = {}
+        self.steps: list[dict[str, Any]] = []
+
+    @property
+    def waiting_for(self) -> Check:
+        return CHECKS[len(self.passed)]
+
+    def round(self, process: Process) -> bool:
+        """Ask until one check does not hold; returns whether all do."""
+        seen = self._observe(process)
+        while len(self.passed) < len(CHECKS) and self.waiting_for.passed(seen):
+            seconds = round(time.monotonic() - self._start, 1)
+            self.passed[self.waiting_for.name] = seconds
+            self._say(f"{list(self.passed)[-1]} ({seconds:g} s)")
+        if len(self.passed) == len(CHECKS):
+            return True
+        if time.monotonic() - self._said >= REMINDER_SECONDS:
+            self._say(f"waiting: {self.waiting_for.done}")
+        return False
+
+    def _observe(self, process: Process) -> Observation:
+        report = None
+        if process.alive and len(self.passed) < GATEWAY_CHECKS_FROM:
+            report = guest_report(self._paths)
+            if report:
+                self.steps = report.get("steps", [])
+                if report.get("error"):
+                    raise VclawError(
+                        f"The guest could not apply its settings: {report['error']}",
+                        f"The guest's console is in {self._paths.serial_log}.",
+                    )
+        elif len(self.passed) == GATEWAY_CHECKS_FROM:
+            _check_gateway_service(self._paths)
+        return Observation(process.alive, report, self._generation, self._port)
+
+    def _say(self, text: str) -> None:
+        self._said = time.monotonic()
+        self._progress.say(f"{len(self.passed)} of {len(CHECKS)}: {text}")
+
+
+GATEWAY_CHECKS_FROM = 4
+"""The checks before this one ask the guest agent, those from it on the gateway."""
+
+
+def guest_report(paths: ClawPaths, timeout: float = ANSWER_SECONDS) -> dict[str, Any] | None:
+    """The guest agent's status; None where it does not answer."""
+    try:
+        return channel.ask(paths.channel, "status", timeout)
+    except VclawError:
+        return None
+
+
+def _check_gateway_service(paths: ClawPaths) -> None:
+    """Raise where systemd gave the gateway up: waiting longer cannot help."""
+    try:
+        unit = channel.ask(paths.channel, "unit", ANSWER_SECONDS, unit="openclaw.service")
+    except VclawError:
+        return
+    if unit.get("ActiveState") == "failed":
+        raise VclawError(
+            f"The gateway ended with exit status {unit.get('ExecMainStatus')} and stays down.",
+            "The end of its log:\n" + gateway_log(paths),
+        )
+
+
+def gateway_log(paths: ClawPaths) -> str:
+    """The last lines of the gateway's journal in the guest, "" where it cannot be had."""
+    try:
+        answer = channel.ask(
+            paths.channel, "journal", 20.0, unit="openclaw.service", lines=LOG_LINES
+        )
+    except VclawError:
+        return ""
+    return proc.tail(str(answer["text"]))
+
+
+def is_ready(paths: ClawPaths, port: int) -> bool:
+    """Whether this run of the claw was ready and its gateway answers so now; never raises."""
+    try:
+        recorded = fsutil.read_json(paths.ready)
+    except (OSError, VclawError):
+        return False
+    process = boot.current(paths)
+    if process is None or recorded.get("run") != process.started:
+        return False
+    return gateway.probe(port, "/readyz", timeout=ANSWER_SECONDS)
+
+
+def _ended(paths: ClawPaths) -> VclawError:
+    said = proc.tail(_text(paths.hypervisor_log)) or proc.tail(_text(paths.serial_log))
+    return VclawError(
+        "The virtual machine ended before OpenClaw was ready.",
+        f"Logs: {paths.hypervisor_log} and {paths.serial_log}. The end of them:\n{said}",
+    )
+
+
+def _timed_out(paths: ClawPaths, check: Check, timeout: float) -> VclawError:
+    name = paths.root.name
+    about_gateway = CHECKS.index(check) >= GATEWAY_CHECKS_FROM
+    log = gateway_log(paths) if about_gateway else ""
+    source = "the gateway's log" if log else str(paths.serial_log)
+    log = log or proc.tail(_text(paths.serial_log))
+    return VclawError(
+        f"{name} was not ready within {timeout:g} s: '{check.name}' does not hold ({check.done}).",
+        f"{check.hint} The virtual machine is kept; `vclaw run --name {name}` waits again, "
+        f"`vclaw rm {name}` removes it.\nThe end of {source}:\n{log}",
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
