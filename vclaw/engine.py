@@ -123,7 +123,7 @@ class _Loader(TaskLoader2):  # type: ignore[misc]
         return self._config
 
     def load_tasks(self, cmd: object, pos_args: object) -> list[Any]:  # noqa: ARG002
-        return list(generate_tasks("vclaw", iter(self._tasks)))
+        return list(generate_tasks("vclaw", (task for task in self._tasks)))
 
 
 class _Reporter(ZeroReporter):  # type: ignore[misc]

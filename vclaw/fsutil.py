@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,20 @@ def require_space(folder: Path, needed: int, purpose: str) -> None:
             "Free some disk space (`vclaw image rm REF`, `vclaw rm CLAWID`), or set VCLAW_HOME "
             "to a larger disk.",
         )
+
+
+def write_all(file: RawIOBase, data: bytes) -> None:
+    """Write all of `data` to an unbuffered file; raises VclawError where the disk is full."""
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
+    except OSError as error:
+        raise VclawError(
+            f"{getattr(file, 'name', 'A file')} cannot be written: {error.strerror}.",
+            "Free some disk space (`vclaw image rm REF`, `vclaw rm CLAWID`), then run the "
+            "command again.",
+        ) from None
 
 
 def mib(size: int) -> str:

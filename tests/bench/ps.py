@@ -6,12 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.measure import Result, in_turns, seconds_of_command
 from tests.support.command import VCLAW, run_vclaw, show
-from vclaw import fsutil
+from vclaw.claws import record
 from vclaw.model import ClawSpec, ImageRef, host_arch
 from vclaw.paths import Home
 
@@ -49,8 +48,7 @@ def _stopped_claw(home: Home, name: str, workspace: Path, port: int) -> None:
     )
     paths = home.claw(name)
     paths.root.mkdir(parents=True)
-    value = json.loads(json.dumps({"schema": 1, **asdict(spec)}, default=str))
-    fsutil.write_json(paths.spec, value)
+    record.save(paths, spec)
 
 
 def _check(env: dict[str, str]) -> None:

@@ -37,9 +37,9 @@ def compare(folder: Path) -> Iterable[Result]:
         port = int(probe.getsockname()[1])
     workspace = folder / "workspace"
     workspace.mkdir()
-    run = [VCLAW, "run", IMAGE_REF, f"--name={NAME}", f"--port={port}"]
+    run: list[str | Path] = [VCLAW, "run", IMAGE_REF, f"--name={NAME}", f"--port={port}"]
     run += [f"--workspace={workspace}", f"--ready-timeout-secs={READY_SECONDS}"]
-    remove = [VCLAW, "rm", NAME, "--yes", "--force"]
+    remove: list[str | Path] = [VCLAW, "rm", NAME, "--yes", "--force"]
     claw = home.claw(NAME)
 
     def ours() -> float:
@@ -72,7 +72,8 @@ def _as_new(claw: ClawPaths, home: Home) -> None:
     claw.disk.unlink()
     words: list[str | Path] = ["cp", "--sparse=always", image.image, claw.disk]
     subprocess.run(words, check=True)
-    grow = ["qemu-img", "resize", "-q", "-f", made["format"], claw.disk, str(made["virtual_size"])]
+    size = str(made["virtual_size"])
+    grow: list[str | Path] = ["qemu-img", "resize", "-q", "-f", made["format"], claw.disk, size]
     subprocess.run(grow, check=True)
     for entry in claw.state.iterdir():
         if entry.is_dir() and not entry.is_symlink():

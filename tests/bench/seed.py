@@ -33,7 +33,7 @@ def compare(folder: Path) -> Iterable[Result]:
         path.write_bytes(data)
 
     def ours() -> float:
-        words = [sys.executable, "-c", SCRIPT, files, folder / "ours.iso"]
+        words: list[str | Path] = [sys.executable, "-c", SCRIPT, files, folder / "ours.iso"]
         return float(subprocess.check_output(words))
 
     def theirs() -> float:

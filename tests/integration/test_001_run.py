@@ -31,7 +31,7 @@ def claw(image_ref: str, workspace: Path, shared_env: dict[str, str]) -> Iterato
         done = run_vclaw(*words, env=shared_env, timeout=BOOT_SECONDS)
         assert done.returncode == 0, show(done)
         value: dict[str, Any] = json.loads(done.stdout)
-        assert f":{port}/" in value["url"]
+        assert f":{port}/" in value["gateway"]
         yield value
     finally:
         run_vclaw("rm", NAME, "--yes", "--force", env=shared_env, timeout=300)
@@ -42,12 +42,12 @@ def test_run_ends_ready_and_rm_leaves_nothing(
     claw: dict[str, Any], home: Path, workspace: Path, shared_env: dict[str, str]
 ) -> None:
     assert claw["status"] == "ready"
-    base = claw["url"].partition("#")[0]
+    base = claw["gateway"].partition("#")[0]
     answer = requests.get(base + "readyz", timeout=30)
     assert (answer.status_code, answer.json()["ready"]) == (200, True)
 
     listed = json.loads(run_vclaw("ps", "--json", env=shared_env).stdout)
-    assert [(row["clawid"], row["status"]) for row in listed] == [(NAME, "ready")]
+    assert [(row["name"], row["status"]) for row in listed] == [(NAME, "ready")]
 
     gone = run_vclaw("rm", NAME, "--yes", "--force", env=shared_env, timeout=300)
     assert gone.returncode == 0, show(gone)

@@ -51,7 +51,7 @@ def _sha256(path: Path) -> str:
 
 def _disk_info(path: Path) -> dict[str, Any]:
     """qemu-img's description; a running QEMU holds the lock, which -U passes over."""
-    words = ["qemu-img", "info", "-U", "--output=json", path]
+    words: list[str | Path] = ["qemu-img", "info", "-U", "--output=json", path]
     value: dict[str, Any] = json.loads(subprocess.check_output(words))
     return value
 

@@ -11,6 +11,9 @@ from pathlib import Path
 VCLAW = Path(sys.executable).with_name("vclaw")
 """The entry point as it is installed, not a function call."""
 
+KEPT = ("locks", "digests.json")
+"""What a refused command may leave in VCLAW_HOME: nothing in it is of any image or claw."""
+
 CLOSED_URL = "http://127.0.0.1:9"
 """Nothing listens there: an image server that does not answer."""
 
@@ -42,6 +45,6 @@ def show(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def files_under(folder: Path) -> set[str]:
-    """Every file below `folder`, but locks: these stay by design, and are empty."""
+    """Every file below `folder`, but those that stay by design: locks and the index of digests."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
-    return {str(path) for path in found if path.parts[0] != "locks"}
+    return {str(path) for path in found if path.parts[0] not in KEPT}

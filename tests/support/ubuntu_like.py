@@ -108,7 +108,7 @@ def _make_core(core: Path, label: str) -> None:
         f"search --no-floppy --label --set=root {label}\nset prefix=($root)/boot/grub\n"
     )
     grub_mkimage = need("grub-mkimage", "the test image")
-    files = ["-d", GRUB, "-o", core, "-c", early, "-p", "/boot/grub"]
+    files: list[str | Path] = ["-d", GRUB, "-o", core, "-c", early, "-p", "/boot/grub"]
     run([grub_mkimage, "-O", "i386-pc", *files, *MODULES])
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from vclaw import progress
 from vclaw.errors import UsageError
 from vclaw.images import catalogue, refs, store
+from vclaw.images.meta import ImageMeta
 from vclaw.model import ImageRef, host_arch
 from vclaw.paths import Home, ImagePaths
 
@@ -149,5 +150,5 @@ def _size(size: int) -> str:
     return f"{size / 2**20:.0f} MiB"
 
 
-def _updated(meta: store.ImageMeta | None) -> str:
+def _updated(meta: ImageMeta | None) -> str:
     return meta.fetched_at.replace("T", " ").removesuffix("Z") if meta else "-"

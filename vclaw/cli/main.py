@@ -55,10 +55,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vclaw: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`vclaw ps | head`): nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return _reader_left()
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"vclaw: {where}{error.strerror or error}.", file=sys.stderr)
         return 1
+    except Exception as error:
+        if os.environ.get("VCLAW_DEBUG"):
+            raise
+        print(f"vclaw: internal error: {type(error).__name__}: {error}", file=sys.stderr)
+        print("       Run it again with VCLAW_DEBUG=1 and report what it prints.", file=sys.stderr)
+        return 1
+
+
+def _reader_left() -> int:
+    """Nobody reads stdout any more (`vclaw ps | head`): nothing is left to say to it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 class Parser(argparse.ArgumentParser):

@@ -46,6 +46,7 @@ def fetch(wanted: Wanted, paths: ImagePaths, client: Client, progress: Progress)
     small, and VclawError where the network fails; then the part stays for the next time.
     """
     with contextlib.ExitStack() as stack:
+        stack.callback(_drop_if_empty, paths)
         transfer = _Transfer(wanted, paths, client, progress, stack)
         resumed = transfer.done
         client.retrying(transfer.attempt, gained=lambda: transfer.done)
@@ -54,11 +55,11 @@ def fetch(wanted: Wanted, paths: ImagePaths, client: Client, progress: Progress)
             progress.say(f"The part of {wanted.label} that was on the disk is damaged; it goes.")
             transfer.restart()
             client.retrying(transfer.attempt, gained=lambda: transfer.done)
-        if transfer.digest() != wanted.sha256:
-            paths.partial.unlink()
-            paths.partial_meta.unlink()
+        got = transfer.digest()
+        if got != wanted.sha256:
+            transfer.restart()  # an empty part is dropped below
             raise WrongDigestError(
-                f"{wanted.url} has the digest sha256:{transfer.digest()}, and its signed list "
+                f"{wanted.url} has the digest sha256:{got}, and its signed list "
                 f"says sha256:{wanted.sha256}.",
                 "Nothing of it was kept. Try again; if it stays so, the server or a proxy "
                 "changes the file.",
@@ -99,8 +100,7 @@ class _Transfer:
         headers = {"Range": f"bytes={self.done}-"} if self.done else {}
         with self._client.get(self._wanted.url, headers) as response:
             total = self._accept(response)
-            if total is None or self.done < total or not self.done:
-                self._receive(response, total)
+            self._receive(response, total)
         if total is not None and self.done != total:
             raise TransientError(f"{self._wanted.url} ended early.", "Run the command again.")
 
@@ -160,7 +160,7 @@ class _Transfer:
                 raise unreachable(self._wanted.url, error) from None
             if not chunk:
                 return
-            self._file.write(chunk)  # a full disk raises OSError here, which is not retried
+            fsutil.write_all(self._file, chunk)
             self._take(chunk)
             if self._task is not None:
                 self._task.advance(len(chunk))
@@ -176,6 +176,13 @@ class _Transfer:
             self._progress.say(
                 f"{fsutil.mib(self.done)} of {self._wanted.label} are there; going on from there"
             )
+
+
+def _drop_if_empty(paths: ImagePaths) -> None:
+    """Keep no trace of a download of which nothing came."""
+    if paths.partial.is_file() and paths.partial.stat().st_size == 0:
+        paths.partial.unlink()
+        paths.partial_meta.unlink(missing_ok=True)
 
 
 def _belongs(paths: ImagePaths, sha256: str) -> bool:

@@ -29,6 +29,10 @@ FOREIGN = {
 """How files begin that QEMU could only use after a conversion -> what they are."""
 
 
+class FormatError(VclawError):
+    """A file that is no disk image, or none that vclaw can use."""
+
+
 @dataclass(frozen=True)
 class DiskFormat:
     """What a disk image is."""
@@ -40,7 +44,7 @@ class DiskFormat:
 def inspect(path: Path, bootable: bool = False) -> DiskFormat:
     """Read the format and virtual size of an image.
 
-    With `bootable` a raw image must have a boot sector, as firmware wants it. Raises VclawError
+    With `bootable` a raw image must have a boot sector, as firmware wants it. Raises FormatError
     for a file that is no disk image vclaw can use; a qcow2 that leads to other files is one,
     since whoever wrote it could thus read this host's files.
     """
@@ -50,13 +54,13 @@ def inspect(path: Path, bootable: bool = False) -> DiskFormat:
         return DiskFormat("qcow2", _qcow2_size(path, head))
     for magic, name in FOREIGN.items():
         if head.startswith(magic):
-            raise VclawError(
+            raise FormatError(
                 f"{path} is a {name} file, and vclaw boots raw and qcow2 images.",
                 "Unpack it, or convert it with `qemu-img convert -O qcow2`.",
             )
     size = path.stat().st_size
     if size == 0 or size % 512 or (bootable and head[510:512] != b"\x55\xaa"):
-        raise VclawError(
+        raise FormatError(
             f"{path} is not a disk image that boots: it is no qcow2 and has no boot sector.",
             "Give the path of a raw or qcow2 disk image with a boot loader and cloud-init.",
         )
@@ -66,11 +70,11 @@ def inspect(path: Path, bootable: bool = False) -> DiskFormat:
 def _qcow2_size(path: Path, head: bytes) -> int:
     hint = "Take a complete qcow2 image of version 2 or 3, without a backing or data file."
     if len(head) < 104:
-        raise VclawError(f"{path} is a truncated qcow2 image.", hint)
+        raise FormatError(f"{path} is a truncated qcow2 image.", hint)
     _, version, backing, _, _, size = QCOW2_HEADER.unpack_from(head)
     if version not in (2, 3) or size == 0:
-        raise VclawError(f"{path} is a qcow2 image that vclaw cannot use.", hint)
+        raise FormatError(f"{path} is a qcow2 image that vclaw cannot use.", hint)
     external = version == 3 and struct.unpack_from(">Q", head, 72)[0] & EXTERNAL_DATA
     if backing or external:
-        raise VclawError(f"{path} is a qcow2 image that needs another file.", hint)
+        raise FormatError(f"{path} is a qcow2 image that needs another file.", hint)
     return int(size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +20,7 @@ T = TypeVar("T")
 TIMEOUT = (10.0, 30.0)
 """Seconds to wait for a connection, and for the next bytes of a stalled one."""
 
-ATTEMPTS = 6
+ATTEMPTS = 5
 """Failures in a row, without anything gained in between, before giving up."""
 
 FIRST_WAIT = 1.0
@@ -31,6 +32,9 @@ LONGEST_RETRY_AFTER = 300.0
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that another attempt may not meet again."""
+
+ERRNO = re.compile(r"\[Errno -?\d+\] ([^)'\"]+)")
+"""What the operating system says, in the text of a library's error."""
 
 SMALL = 16 * 2**20
 """Bytes of the largest answer that is read into memory."""
@@ -181,5 +185,6 @@ def reason(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = str(error).rsplit(": ", 1)[-1].strip(" .()'\"")
-    return text or type(error).__name__
+    text = str(error)
+    errno = ERRNO.search(text)
+    return errno[1] if errno else text.rsplit(": ", 1)[-1].strip(" .()'\"") or type(error).__name__

@@ -38,7 +38,7 @@ def copy(ref: ImageRef, paths: ImagePaths, progress: Progress) -> None:
             if chunk == ZEROS:
                 target.seek(len(chunk), os.SEEK_CUR)
             else:
-                target.write(chunk)
+                fsutil.write_all(target, chunk)
             task.advance(len(chunk))
         target.truncate(target.tell())
         if digest.hexdigest() != ref.version:

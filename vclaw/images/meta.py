@@ -40,7 +40,7 @@ def load(path: Path) -> ImageMeta | None:
     """
     try:
         value = fsutil.read_json(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return _validated(path, value)
 

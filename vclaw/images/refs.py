@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from vclaw.errors import UsageError
-from vclaw.images import catalogue, digests
+from vclaw.images import catalogue, digests, formats
 from vclaw.model import ARCHES, ImageRef, host_arch
 from vclaw.paths import Home
 
@@ -75,6 +75,7 @@ def _nearest(name: str) -> str:
     for known in catalogue.RELEASES:
         for spelling in (known.name, f"{known.distro}:{known.codename}", known.codename):
             spellings[spelling] = spelling if ":" in spelling else known.name
+        spellings[known.name.partition(".")[0]] = known.name
     found = difflib.get_close_matches(name.lower(), spellings, n=1, cutoff=0.5)
     return f"Did you mean {spellings[found[0]]}? " if found else ""
 
@@ -88,4 +89,8 @@ def _local(text: str, arch: str, home: Home) -> ImageRef:
         raise UsageError(f"{path} is not a file.", hint)
     if not os.access(path, os.R_OK):
         raise UsageError(f"{path} cannot be read.", f"Allow it: chmod +r {path}.")
+    try:
+        formats.inspect(path, bootable=True)
+    except formats.FormatError as error:
+        raise UsageError(error.message, error.hint) from None
     return ImageRef("file", digests.of_file(path, home), arch, path=path)

@@ -61,6 +61,8 @@ def fetch(
     if found := _usable(paths, progress):
         return _cached(ref, found, progress)
     tools = debian.check(ref) if ref.distro == "debian" else None
+    if ref.distro == "ubuntu":
+        ubuntu.check(env)
     fsutil.make_folder(home.images)
     fsutil.make_folder(home.locks)
     with lock.locked(

@@ -59,6 +59,12 @@ def server(env: Mapping[str, str]) -> str:
     return url
 
 
+def check(env: Mapping[str, str]) -> None:
+    """Raise UsageError where the settings or the host are not fit to fetch and verify."""
+    server(env)
+    verify.check(keyring(env))
+
+
 def keyring(env: Mapping[str, str]) -> Path:
     """The key that SHA256SUMS must be signed with."""
     return Path(env.get("VCLAW_UBUNTU_KEYRING") or verify.KEYRING).expanduser()

@@ -40,21 +40,34 @@ def dearmored(keyring: bytes) -> bytes:
     return b"".join(base64.b64decode(block) for block in blocks) if blocks else keyring
 
 
+def check(keyring: Path) -> Path:
+    """The path of gpgv; raises UsageError where it or the keyring is missing."""
+    gpgv = proc.need("gpgv", "checking the signature of a download")
+    _read(keyring)
+    return gpgv
+
+
 def signer(data: bytes, signature: bytes, keyring: Path, name: str) -> str:
     """Check a detached signature, binary or armoured; return the signing key's fingerprint.
 
     `name` says in errors what was signed. Raises BadSignatureError, or UsageError where gpgv
     or the keyring is missing.
     """
-    gpgv = proc.need("gpgv", "checking the signature of a download")
+    gpgv = check(keyring)
     with tempfile.TemporaryDirectory(prefix="vclaw-gpgv-") as folder:
         home = Path(folder)
         files = {"keyring.gpg": dearmored(_read(keyring)), "sig": signature, "data": data}
         for file, content in files.items():
             (home / file).write_bytes(content)
-        command = [gpgv, "--homedir", home, "--status-fd", "1", "--keyring", home / "keyring.gpg"]
+        command: list[str | Path] = [
+            gpgv,
+            f"--homedir={home}",
+            "--status-fd=1",
+            f"--keyring={home}/keyring.gpg",
+        ]
+        command += [home / "sig", home / "data"]
         try:
-            output = proc.run([*command, home / "sig", home / "data"], timeout=60)
+            output = proc.run(command, timeout=60)
         except VclawError as error:
             raise BadSignatureError(
                 f"The signature of {name} is not valid for the key in {keyring.name}.",
@@ -63,7 +76,7 @@ def signer(data: bytes, signature: bytes, keyring: Path, name: str) -> str:
                 + proc.tail(_without_status(error.hint)),
             ) from None
     found = VALID.search(output)
-    if found is None:
+    if found is None or "\n[GNUPG:] GOODSIG " not in output:  # as with an expired key
         raise BadSignatureError(f"gpgv found no valid signature of {name}.", "Try again.")
     return found.group(1)
 

@@ -150,7 +150,10 @@ def prune(tree: Path, arch: str) -> None:
 
 
 def finish(tree: Path, version: str, arch: str) -> None:
-    """Add the programs of bin/ and manifest.json, which says in the guest what this is."""
+    """Add the programs of bin/, manifest.json (what this is) and the list of files to warm.
+
+    Raises VclawError where the tree holds no OpenClaw that can be started.
+    """
     for name in recipe.PROGRAMS:
         path = tree / "bin" / name
         path.write_bytes(recipe.program(name))
@@ -162,6 +165,10 @@ def finish(tree: Path, version: str, arch: str) -> None:
             f"OpenClaw {version} has no {recipe.ENTRY.name}, so it cannot be started.",
             f"Choose another version; {recipe.DEFAULT_VERSION} is tested.",
         )
+    files = (path for path in tree.rglob("*") if path.is_file())
+    warm = recipe.warm_list(path.relative_to(tree).as_posix() for path in files)
+    (tree / recipe.WARM_LIST).write_text("".join(f"{path}\n" for path in warm))
+    (tree / recipe.WARM_LIST).chmod(0o644)
 
 
 def squash(mksquashfs: Path, tree: Path, disk: Path) -> None:

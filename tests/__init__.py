@@ -1,0 +1,1 @@
+"""Tests of vclaw; helpers that several of them share are in `tests.support`."""
