@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from io import RawIOBase
 from pathlib import Path
@@ -21,9 +20,8 @@ def replacing(target: Path, mode: int = 0o644) -> Iterator[Path]:
 
     On any exception the temporary file is removed and `target` stays as it was.
     """
-    fd, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(fd)
-    temporary = Path(name)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    os.close(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
     try:
         yield temporary
         temporary.chmod(mode)

@@ -134,6 +134,7 @@ class _Watch:
         self._progress = progress
         self._generation = fsutil.read_json(paths.guest)["generation"]
         self._start = self._said = time.monotonic()
+        self._restarts = 0
         self.passed: dict[str, float] = {}
         self.steps: list[dict[str, Any]] = []
 
@@ -166,8 +167,24 @@ class _Watch:
                         f"The guest's console is in {self._paths.serial_log}.",
                     )
         elif len(self.passed) == GATEWAY_CHECKS_FROM:
-            _check_gateway_service(self._paths)
+            self._look_at_service()
         return Observation(process.alive, report, self._generation, self._port)
+
+    def _look_at_service(self) -> None:
+        """Raise where systemd gave the gateway up: waiting longer cannot help."""
+        try:
+            unit = channel.ask(self._paths.channel, "unit", ANSWER_SECONDS, unit="openclaw.service")
+        except VclawError:
+            return
+        if unit.get("ActiveState") == "failed":
+            raise VclawError(
+                f"The gateway ended with exit status {unit.get('ExecMainStatus')} and stays down.",
+                "The end of its log:\n" + gateway_log(self._paths),
+            )
+        restarts = int(unit.get("NRestarts", 0))
+        if restarts > self._restarts:
+            self._restarts = restarts
+            self._say("OpenClaw ended while it started; it is started again")
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
@@ -184,19 +201,6 @@ def guest_report(paths: ClawPaths, timeout: float = ANSWER_SECONDS) -> dict[str,
         return channel.ask(paths.channel, "status", timeout)
     except VclawError:
         return None
-
-
-def _check_gateway_service(paths: ClawPaths) -> None:
-    """Raise where systemd gave the gateway up: waiting longer cannot help."""
-    try:
-        unit = channel.ask(paths.channel, "unit", ANSWER_SECONDS, unit="openclaw.service")
-    except VclawError:
-        return
-    if unit.get("ActiveState") == "failed":
-        raise VclawError(
-            f"The gateway ended with exit status {unit.get('ExecMainStatus')} and stays down.",
-            "The end of its log:\n" + gateway_log(paths),
-        )
 
 
 def gateway_log(paths: ClawPaths) -> str:

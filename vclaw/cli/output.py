@@ -7,11 +7,16 @@ import sys
 from collections.abc import Iterable, Sequence
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a plain table."""
-    from tabulate import tabulate
+def columns(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print left-aligned columns, two blanks apart.
 
-    print(tabulate(list(rows), headers=headers, tablefmt="plain", disable_numparse=True))
+    Importing tabulate takes as long as the whole of `vclaw ps` may; its other tables do use it.
+    """
+    lines = [[str(cell) for cell in row] for row in (headers, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip())
 
 
 def as_json(value: object) -> None:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.as_json([asdict(claw) for claw in claws])
         return 0
-    output.table(
+    output.columns(
         ("CLAWID", "IMAGE", "STATUS", "GATEWAY", "PID", "UPDATED(UTC)", "LAST_ERROR"),
         [
             (

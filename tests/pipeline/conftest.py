@@ -1,0 +1,27 @@
+"""One world a test."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline import world as worlds
+from tests.pipeline.world import World
+from vclaw.runtime import builder
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A home with a prepared claw named demo, of which no stage has run."""
+    made = worlds.build(Path(tempfile.mkdtemp(prefix="vclaw-")))
+    for name in ("VCLAW_CACHE_DIR", "VCLAW_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in made.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(builder, "_build", worlds.small_runtime)
+    made.prepare()
+    yield made
+    worlds.tear_down(made)

@@ -1,0 +1,144 @@
+"""Stands in for QEMU: takes its command line, and opens what QEMU, guest and gateway would open.
+
+It is a real process with real sockets: QMP on both monitors, the guest agent on its channel,
+OpenClaw's probes and calls on the gateway's forwarded port. Folder FAKE_QEMU_DIR steers it:
+each start appends its pid to `starts`; a file `fail` makes it end at once, `no-agent` silences
+the guest, `not-ready` makes /readyz say no, `deaf` lets it ignore every wish to power off.
+Run with `python -S -E`, so that it starts within a moment.
+"""
+
+import http.server
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+KNOBS = Path(os.environ["FAKE_QEMU_DIR"])
+LIFE_SECONDS = 120
+"""No test needs it longer; one that forgets it leaves nothing behind."""
+
+vcpus = "running"
+
+
+def on(knob: str) -> bool:
+    return (KNOBS / knob).exists()
+
+
+def value(words: list[str], start: str, key: str) -> str:
+    """The value of `key` in the option that begins with `start`."""
+    option = next(word for word in words if word.startswith(start))
+    found = re.search(rf"{key}=((?:,,|[^,])*)", option)
+    assert found is not None
+    return found[1].replace(",,", ",")
+
+
+def listen(path: str, talk) -> None:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+
+    def accept() -> None:
+        while True:
+            connection, _ = server.accept()
+            # As QEMU does: one client at a time, the next one waits.
+            with connection, connection.makefile("rwb") as stream:
+                try:
+                    talk(stream)
+                except OSError:
+                    pass
+
+    threading.Thread(target=accept, daemon=True).start()
+
+
+def send(stream, answer) -> None:
+    stream.write(json.dumps(answer).encode() + b"\n")
+    stream.flush()
+
+
+def monitor(stream) -> None:
+    global vcpus
+    send(stream, {"QMP": {"version": {}, "capabilities": []}})
+    for line in stream:
+        command = json.loads(line)["execute"]
+        vcpus = {"stop": "paused", "cont": "running"}.get(command, vcpus)
+        send(stream, {"event": "SOMETHING"})
+        send(stream, {"return": {"status": vcpus} if command == "query-status" else {}})
+        if command == "quit" or (command == "system_powerdown" and not on("deaf")):
+            os._exit(0)
+
+
+def agent(seed: Path):
+    # The seed's files lie in it as they are: what it says is what this disk was started with.
+    generation = re.search(rb'"generation": "(\w+)"', seed.read_bytes())
+    assert generation is not None
+    report = {
+        "applied": generation[1].decode(),
+        "steps": [{"name": "hostname", "start": 1.0, "end": 2.0}],
+        "error": "",
+        "mounts": ["/workspace", "/var/lib/openclaw"],
+    }
+    answers = {"status": report, "unit": {"ActiveState": "active"}, "journal": {"text": "a log"}}
+
+    def talk(stream) -> None:
+        for line in stream:
+            request = json.loads(line)
+            if on("no-agent") or vcpus == "paused":
+                continue
+            if request["op"] == "poweroff" and on("deaf"):
+                continue
+            send(stream, {"id": request["id"], "ok": True, **answers.get(request["op"], {})})
+            if request["op"] == "poweroff":
+                os._exit(0)
+
+    return talk
+
+
+class Gateway(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/healthz":
+            self.answer(200, {"ok": True})
+        else:
+            ready = not on("not-ready")
+            self.answer(200 if ready else 503, {"ready": ready})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, {"ok": True, "payload": {"suspensionId": "s1", "status": "ready"}})
+
+    def answer(self, status: int, body: dict) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if vcpus == "running":
+            self.wfile.write(data)
+
+    def log_message(self, *_words) -> None:
+        pass
+
+
+def main(words: list[str]) -> None:
+    signal.alarm(LIFE_SECONDS)
+    with (KNOBS / "starts").open("a") as log:
+        log.write(f"{os.getpid()}\n")
+    if on("fail"):
+        print("fake: cannot start", flush=True)
+        sys.exit(3)
+    forward = re.search(r"127\.0\.0\.1:(\d+)-:18789", " ".join(words))
+    assert forward is not None
+    port = int(forward[1])
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Gateway)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    seed = Path(value(words, "if=none,id=seed", "file"))
+    listen(value(words, "socket,id=agent", "path"), agent(seed))
+    listen(value(words, "socket,id=status", "path"), monitor)
+    listen(value(words, "socket,id=qmp", "path"), monitor)
+    Path(value(words, "socket,id=console", "logfile")).write_text("fake: a guest's console\n")
+    signal.pause()
+
+
+main(sys.argv[1:])
