@@ -55,7 +55,9 @@ def everything(home: Home, progress: Progress) -> Iterator[dict[str, Any]]:
         except VclawError:
             continue  # `vclaw ps` shows it as broken; its stages cannot be known
     wanted = [refs.parse(release.name) for release in catalogue.RELEASES]
-    for ref in dict.fromkeys([*wanted, *(spec.image for spec in claws)]):
+    # By key, since one local image under two paths is one image in the cache.
+    images = {ref.key: ref for ref in [*wanted, *(spec.image for spec in claws)]}
+    for ref in images.values():
         yield image.task(home, ref, progress)
     runtimes = {
         task["name"]: task for task in (runtime.task(home, spec, progress) for spec in claws)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vclaw import disk
-from vclaw.engine import step
+from vclaw.engine import holds, step
 from vclaw.images import store
 from vclaw.lock import locked
 from vclaw.model import ClawSpec
@@ -16,15 +16,17 @@ from vclaw.progress import Progress
 def task(home: Home, spec: ClawSpec, progress: Progress) -> dict[str, Any]:
     """The task `disk:my-claw`; a claw that has its disk needs its image no more."""
     paths = home.claw(spec.name)
-    needs = [] if paths.disk_meta.exists() else [str(home.image(spec.image).meta)]
+    # An image that is gone or damaged is not fetched again for a claw that has its disk.
+    made = holds(disk.is_whole, paths)()
+    needed = not made or holds(store.load, home, spec.image)()
     return {
         "basename": "disk",
         "name": spec.name,
         "doc": f"copy {spec.image.name} for {spec.name}",
         "actions": [step(create, home, spec, progress)],
-        "file_dep": needs,
+        "file_dep": [str(home.image(spec.image).meta)] if needed else [],
         "targets": [str(paths.disk_meta), str(paths.disk)],
-        "uptodate": [paths.disk_meta.exists()],
+        "uptodate": [made],
     }
 
 
@@ -32,6 +34,6 @@ def create(home: Home, spec: ClawSpec, progress: Progress) -> None:
     """Copy the image under the claw's lock; a disk that is there stays as it is."""
     paths = home.claw(spec.name)
     with locked(paths.lock):
-        if disk.load(paths.disk_meta) is None:
+        if not disk.is_whole(paths):
             meta = store.fetch(home, spec.image, progress)
             disk.create(home.image(spec.image), meta, paths, spec.disk_gib, progress)

@@ -34,6 +34,7 @@ def ensure(paths: ClawPaths) -> None:
         make_folders(paths)
         paths.ready.unlink(missing_ok=True)
         hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
+        disk.settle(paths)
 
 
 def command(paths: ClawPaths) -> list[str]:

@@ -7,12 +7,13 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vclaw import fsutil, proc
 from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.process import boot_id
 
 if TYPE_CHECKING:
     from vclaw.images.meta import ImageMeta
@@ -44,6 +45,7 @@ class DiskMeta:
     digest: str  # sha256:<hex> of the image
     boot: str  # firmware | kernel (vmlinuz and initrd.img lie beside instance.img)
     cmdline: str  # kernel arguments that name the root file system; "" for firmware
+    unsynced: str  # the host's boot id while a power cut could still damage the copy, then ""
 
 
 def load(path: Path) -> DiskMeta | None:
@@ -89,23 +91,50 @@ def create(
     VclawError where the disk of a finished copy is gone.
     """
     made = load(claw.disk_meta)
-    if made is not None:
+    if made is not None and _survived(made):
         return _untouched(claw, made)
     size = virtual_size(disk_gib, meta.virtual_size)
     if meta.format == "qcow2":
         proc.need("qemu-img", "a disk in the format qcow2")
-    # No disk.json means that no guest has used what an interrupted copy left here.
+    # Without a valid disk.json no guest has used what an interrupted copy left here.
+    claw.disk_meta.unlink(missing_ok=True)
     for rest in claw.root.glob(f".{claw.disk.name}.*.tmp"):
         rest.unlink()
-    with fsutil.replacing(claw.disk, mode=0o600) as target:
+    # Writing hundreds of MiB out takes longer than copying them: `settle` does it while the
+    # guest boots already. Where the system names no boots, a lost copy could not be noticed.
+    host_boot = boot_id()
+    with fsutil.replacing(claw.disk, mode=0o600, sync=not host_boot) as target:
         copy(image.image, target, progress)
         _grow(target, meta.format, size)
     if meta.boot == "kernel":
         for source, beside in ((image.kernel, claw.kernel), (image.initrd, claw.initrd)):
             fsutil.write_atomic(beside, source.read_bytes())
-    made = DiskMeta(meta.format, size, meta.ref, meta.digest, meta.boot, meta.cmdline)
-    fsutil.write_json(claw.disk_meta, {"schema": SCHEMA, **asdict(made)})
+    made = DiskMeta(meta.format, size, meta.ref, meta.digest, meta.boot, meta.cmdline, host_boot)
+    _save(claw, made)
     return made
+
+
+def is_whole(claw: ClawPaths) -> bool:
+    """Whether the claw has its disk; raises VclawError where disk.json is damaged."""
+    made = load(claw.disk_meta)
+    return made is not None and _survived(made)
+
+
+def settle(claw: ClawPaths) -> None:
+    """Make a fresh copy survive a power cut; does nothing the second time."""
+    made = load(claw.disk_meta)
+    if made is not None and made.unsynced:
+        fsutil.sync_file(claw.disk)
+        _save(claw, replace(made, unsynced=""))
+
+
+def _survived(made: DiskMeta) -> bool:
+    """False for a copy that was not written out when the host went down: no guest used it."""
+    return made.unsynced in ("", boot_id())
+
+
+def _save(claw: ClawPaths, made: DiskMeta) -> None:
+    fsutil.write_json(claw.disk_meta, {"schema": SCHEMA, **asdict(made)})
 
 
 def _untouched(claw: ClawPaths, made: DiskMeta) -> DiskMeta:

@@ -63,6 +63,9 @@ def step(function: Callable[..., object], *args: object) -> tuple[Callable[[], B
             function(*args)
         except VclawError as error:
             return _Failed(error)
+        except OSError as error:  # a full disk, say: doit would show a traceback
+            where = f"{error.filename}: " if error.filename else ""
+            return _Failed(VclawError(f"{where}{error.strerror or error}."))
         return None
 
     return (action,)

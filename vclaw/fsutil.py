@@ -15,18 +15,19 @@ from vclaw.errors import UsageError, VclawError
 
 
 @contextlib.contextmanager
-def replacing(target: Path, mode: int = 0o644) -> Iterator[Path]:
+def replacing(target: Path, mode: int = 0o644, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in target's folder; on success it becomes `target`.
 
-    On any exception the temporary file is removed and `target` stays as it was.
+    On any exception the temporary file is removed and `target` stays as it was. Without `sync`
+    a power cut may leave a file that is not whole; the caller has to know that.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     os.close(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
     try:
         yield temporary
         temporary.chmod(mode)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if sync:
+            sync_file(temporary)
         temporary.replace(target)
         sync_folder(target.parent)
     except BaseException:
@@ -98,6 +99,12 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
             "Make it writable, or set VCLAW_HOME, VCLAW_CACHE_DIR or VCLAW_DATA_DIR to "
             "a folder that is.",
         ) from None
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of `path` survive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:

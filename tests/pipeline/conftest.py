@@ -10,6 +10,7 @@ import pytest
 
 from tests.pipeline import world as worlds
 from tests.pipeline.world import World
+from vclaw import readiness
 from vclaw.runtime import builder
 
 
@@ -22,6 +23,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name, value in made.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(builder, "_build", worlds.small_runtime)
+    monkeypatch.setattr(readiness, "POLL_SECONDS", 0.05)
     made.prepare()
     yield made
     worlds.tear_down(made)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 from tests.pipeline.world import World, changed
-from vclaw import boot
+from vclaw import boot, runtime
 from vclaw.claws import record
+from vclaw.progress import Silent
 
 
 def test_plain_doit_after_a_run_makes_nothing(world: World) -> None:
@@ -30,9 +32,6 @@ def test_a_run_after_plain_doit_makes_nothing(world: World) -> None:
 
 def build_runtime(world: World) -> None:
     """The one stage that a test's own process has to do: it takes npm otherwise."""
-    from vclaw import runtime
-    from vclaw.progress import Silent
-
     runtime.build(world.home, world.spec.openclaw_version, world.spec.image.arch, Silent())
 
 
@@ -68,11 +67,8 @@ def test_claws_of_one_image_under_two_paths_are_listed(world: World) -> None:
     other = world.second_claw("other")
     twin = world.spec.image.path.with_name("twin.img")
     shutil.copyfile(world.spec.image.path, twin)
-    from dataclasses import replace
-
-    record_of_twin = replace(other.spec, image=replace(other.spec.image, path=twin))
     boot.make_folders(other.paths)
-    record.save(other.paths, record_of_twin)
+    record.save(other.paths, replace(other.spec, image=replace(other.spec.image, path=twin)))
     listed = world.doit("list", "--all", "--quiet")
     assert listed.returncode == 0, listed.stderr
     assert {"disk:demo", "disk:other"} <= set(listed.stdout.split())

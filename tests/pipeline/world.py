@@ -81,7 +81,7 @@ class World:
     def effects(self) -> dict[str, object]:
         """What each stage has made: another value means that it was made anew.
 
-        Whatever vclaw makes appears by a rename, so that a new file is another inode.
+        Whatever vclaw makes appears by a rename, so that a new file is another one.
         """
         image = self.home.image(self.spec.image)
         key = runtime.key(self.spec.openclaw_version, self.spec.image.arch)
@@ -92,7 +92,7 @@ class World:
             "seed": (self.paths.seed,),
             "ready": (self.paths.ready,),
         }
-        return {"boot": self.starts, **{k: [inode(p) for p in v] for k, v in made.items()}}
+        return {"boot": self.starts, **{k: [identity(p) for p in v] for k, v in made.items()}}
 
     def doit(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Plain doit over the checkout's dodo.py, from another folder."""
@@ -116,9 +116,9 @@ class World:
         return replace(self, spec=spec)
 
 
-def inode(path: Path) -> int | None:
-    """The file's inode, None where there is none."""
-    return path.stat().st_ino if path.exists() else None
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from a later one of its name, None where there is none."""
+    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
 
 
 def changed(before: dict[str, object], after: dict[str, object]) -> set[str]:

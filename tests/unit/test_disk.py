@@ -15,6 +15,7 @@ import pytest
 
 from vclaw import disk, fsutil
 from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.process import boot_id
 from vclaw.images.meta import ImageMeta
 from vclaw.paths import ClawPaths, ImagePaths
 from vclaw.progress import Silent
@@ -261,8 +262,25 @@ def test_disk_json_says_what_the_disk_is(image: ImagePaths, claw: ClawPaths) -> 
         "digest": "sha256:" + "a" * 64,
         "boot": "kernel",
         "cmdline": "root=LABEL=vclaw-root",
+        "unsynced": boot_id(),
     }
     assert disk.load(claw.disk_meta) is not None
+
+
+def test_a_settled_copy_outlives_a_restart_of_the_host_and_another_is_made_again(
+    image: ImagePaths, claw: ClawPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk.create(image, meta(), claw, 1, Silent())
+    first = claw.disk.stat().st_ino
+    with monkeypatch.context() as restarted:
+        restarted.setattr(disk, "boot_id", lambda: "the next boot")
+        assert not disk.is_whole(claw)
+        disk.create(image, meta(), claw, 1, Silent())
+        second = claw.disk.stat().st_ino
+        disk.settle(claw)
+    assert second != first
+    disk.create(image, meta(), claw, 1, Silent())
+    assert claw.disk.stat().st_ino == second
 
 
 def test_only_the_owner_can_read_the_disk(image: ImagePaths, claw: ClawPaths) -> None:

@@ -155,6 +155,8 @@ def environment(guest: dict[str, Any]) -> None:
         "OPENCLAW_NO_AUTO_UPDATE": "1",
         "OPENCLAW_SUPERVISOR_MODE": "external",
         "NODE_COMPILE_CACHE": str(CACHE / "compile"),
+        # Without it the launcher, seeing a compile cache, starts node a second time.
+        "OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED": "1",
         "VCLAW_WARM": "1" if guest["emulated"] else "0",
     }
     if guest["ca"]:

@@ -7,9 +7,6 @@ set -eu
 stamp=/run/vclaw-warm/done
 [ ! -e "$stamp" ] || exit 0
 cd /opt/openclaw
-if [ -s warm.list ]; then
-    xargs -d '\n' cat <warm.list >/dev/null
-else
-    find . -type f \( -name '*.js' -o -name '*.mjs' -o -name '*.json' -o -name '*.node' \) -exec cat {} + >/dev/null
-fi
+# In the list's order: what the worker needs comes first, and neighbours share a block.
+xargs -d '\n' cat <warm.list >/dev/null
 touch "$stamp"

@@ -88,7 +88,7 @@ _DROP = (
     r".*/prebuilds/[^/]+/[^/]*musl[^/]*\.node",
     r".*\.(dll|dylib|exe)",
 )
-"""Patterns for a whole path in the disk, case ignored. Tested with a gateway start and a turn."""
+"""Patterns for a whole path in the disk, case ignored. Tested with gateway starts."""
 
 
 _WARM = (

@@ -1,0 +1,122 @@
+"""QEMU's command line, one golden file a case."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.unit import golden
+from vclaw.hypervisor.machine import DirectBoot, Machine, RootDisk, Share
+from vclaw.hypervisor.qemu import argv
+from vclaw.model import PortForward
+from vclaw.paths import ClawPaths
+
+GOLDEN = Path(__file__).with_name("golden")
+
+PATHS = ClawPaths(Path("/data/instances/demo"))
+
+MACHINE = Machine(
+    name="demo",
+    arch="amd64",
+    accelerator="kvm",
+    cpus=4,
+    memory_mib=4096,
+    runtime=Path("/cache/runtimes/openclaw-1-amd64/openclaw.squashfs"),
+    forwards=(PortForward(18789, 18789), PortForward(40022, 22), PortForward(8080, 80)),
+    shares=(Share("state", PATHS.state), Share("workspace", Path("/home/me/project"))),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    machine: Machine
+    root: RootDisk
+    paths: ClawPaths = PATHS
+    firmware: Path | None = None
+    sandbox: bool = True
+
+    @property
+    def argv(self) -> list[str]:
+        program = Path("/usr/bin") / argv.PROGRAMS[self.machine.arch]
+        return argv.build(program, self.machine, self.root, self.paths, self.firmware, self.sandbox)
+
+
+def comma() -> Case:
+    """Every path holds a comma, which ends a value in QEMU's options."""
+    paths = ClawPaths(Path("/da,ta/instances/demo"))
+    machine = replace(
+        MACHINE,
+        runtime=Path("/ca,che/openclaw.squashfs"),
+        shares=(Share("state", paths.state), Share("workspace", Path("/me/a,b,,c"), readonly=True)),
+    )
+    boot = DirectBoot(paths.kernel, paths.initrd, "root=LABEL=vclaw-root ro console=ttyS0,115200")
+    return Case(machine, RootDisk(paths.disk, "raw", boot), paths)
+
+
+CASES = {
+    "amd64-kvm-direct": comma(),
+    "amd64-tcg-firmware": Case(replace(MACHINE, accelerator="tcg"), RootDisk(PATHS.disk, "qcow2")),
+    "arm64-kvm-firmware": Case(
+        replace(MACHINE, arch="arm64"),
+        RootDisk(PATHS.disk, "qcow2"),
+        firmware=Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
+    ),
+    "arm64-hvf-macos": Case(
+        replace(MACHINE, arch="arm64", accelerator="hvf"),
+        RootDisk(PATHS.disk, "raw"),
+        firmware=Path("/opt/homebrew/share/qemu/edk2-aarch64-code.fd"),
+        sandbox=False,
+    ),
+}
+
+each = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_command_line_is_the_golden_one(name: str) -> None:
+    golden.check("\n".join(CASES[name].argv) + "\n", GOLDEN / f"{name}.txt")
+
+
+@each
+def test_every_forward_is_bound_to_the_loopback(case: Case) -> None:
+    words = " ".join(case.argv)
+    hosts = re.findall(r"hostfwd=tcp:([^,:]*):(\d+)-:(\d+)", words)
+    assert hosts == [("127.0.0.1", str(f.host), str(f.guest)) for f in case.machine.forwards]
+    assert words.count("hostfwd=") == len(hosts)
+
+
+@each
+def test_no_socket_listens_on_the_network(case: Case) -> None:
+    sockets = [word for word in case.argv if word.startswith("socket,")]
+    assert len(sockets) == 4
+    folder = argv.escape(case.paths.sockets)
+    assert all(f",path={folder}/" in word for word in sockets)
+
+
+@each
+def test_a_file_with_secrets_is_named_at_most(case: Case) -> None:
+    words = " ".join(case.argv)
+    assert str(case.paths.secrets) not in words
+    assert "token" not in words.lower()
+
+
+@each
+def test_only_linux_has_qemus_sandbox(case: Case) -> None:
+    assert ("-sandbox" in case.argv) is case.sandbox
+
+
+@pytest.mark.parametrize(
+    ("path", "escaped"), [("/a", "/a"), ("/a,b", "/a,,b"), ("/a,,b", "/a,,,,b"), ("/a b", "/a b")]
+)
+def test_a_comma_in_a_path_is_written_twice(path: str, escaped: str) -> None:
+    assert argv.escape(Path(path)) == escaped
+
+
+def test_a_machine_comes_back_from_its_json_as_it_was() -> None:
+    import json
+
+    text = json.dumps(MACHINE.to_json())
+    assert Machine.from_json(json.loads(text)) == MACHINE

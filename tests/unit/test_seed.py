@@ -1,0 +1,219 @@
+"""The seed: its files, its ISO, and when it is written."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit import golden
+from vclaw import fsutil, seed
+from vclaw.identity import Identity
+from vclaw.model import ClawSpec, ImageRef, PortForward
+
+GOLDEN = Path(__file__).with_name("golden_seed")
+
+SPEC = ClawSpec(
+    name="demo",
+    image=ImageRef("debian", "12", "amd64"),
+    openclaw_version="2026.9.6",
+    workspace=Path("/home/me/project"),
+    cpus=2,
+    memory_mib=4096,
+    disk_gib=20,
+    gateway_port=18790,
+    ssh_port=40022,
+    publish=(PortForward(8080, 80),),
+)
+
+IDENTITY = Identity(
+    token="the-token",
+    host_private="-----BEGIN OPENSSH PRIVATE KEY-----\nhost\n-----END OPENSSH PRIVATE KEY-----\n",
+    host_public="ssh-ed25519 AAAAhost vclaw-guest\n",
+    client_public="ssh-ed25519 AAAAclient vclaw-demo\n",
+    env={"API_KEY": "se,cret"},
+)
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {"owner": (1000, 1000), "emulated": True, "ca": "", **changes}
+    spec = given.pop("spec", SPEC)
+    return seed.guest_settings(spec, given.pop("identity", IDENTITY), **given)
+
+
+@pytest.mark.parametrize("name", ["user-data", "meta-data", "network-config", "vclaw/guest.json"])
+def test_the_seeds_files_are_the_golden_ones(name: str) -> None:
+    files = seed.render(settings())
+    golden.check(files[name].decode(), GOLDEN / Path(name).name)
+
+
+def test_the_guests_files_are_carried_as_they_are() -> None:
+    files = seed.render(settings())
+    folder = Path(seed.__file__).with_name("guest")
+    carried = {name.removeprefix("vclaw/") for name in files if name.startswith("vclaw/")}
+    there = {path.name for path in folder.iterdir() if path.is_file()} - {"__init__.py"}
+    assert carried == there | {"guest.json"}
+    assert all(files[f"vclaw/{name}"] == (folder / name).read_bytes() for name in there)
+
+
+def test_no_secret_is_in_what_cloud_init_keeps_readable() -> None:
+    files = seed.render(settings())
+    for name in ("user-data", "meta-data", "network-config"):
+        for secret in (IDENTITY.token, "se,cret", "PRIVATE KEY"):
+            assert secret.encode() not in files[name]
+
+
+def test_the_instance_id_stays_whatever_the_settings_are() -> None:
+    other = settings(emulated=False, ca="BEGIN CERTIFICATE", owner=(0, 0))
+    assert seed.render(settings())["meta-data"] == seed.render(other)["meta-data"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"owner": (1000, 1001)},
+        {"emulated": False},
+        {"ca": "-----BEGIN CERTIFICATE-----\n"},
+        {"identity": Identity("another", "a", "b", "c")},
+        {"spec": ClawSpec(**{**SPEC.__dict__, "gateway_port": 18791})},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_any_changed_setting_is_another_generation(change: dict[str, Any]) -> None:
+    assert settings()["generation"] == settings()["generation"]
+    assert settings(**change)["generation"] != settings()["generation"]
+
+
+def test_the_gateway_accepts_the_hosts_port_as_its_origin() -> None:
+    control = settings()["openclaw"]["gateway"]["controlUi"]
+    assert control["allowedOrigins"] == ["http://127.0.0.1:18790", "http://localhost:18790"]
+
+
+@pytest.fixture
+def iso(tmp_path: Path) -> Path:
+    path = tmp_path / "seed.iso"
+    seed.write_iso(seed.render(settings()), path)
+    return path
+
+
+def test_the_iso_holds_every_file_under_its_name(iso: Path) -> None:
+    import pycdlib
+
+    disk = pycdlib.PyCdlib()
+    disk.open(str(iso))
+    assert disk.pvd.volume_identifier.decode().strip() == "cidata"
+    for way in ("rr_path", "joliet_path"):
+        found = {}
+        for folder, _, names in disk.walk(**{way: "/"}):
+            for name in names:
+                content = io.BytesIO()
+                path = f"{folder.rstrip('/')}/{name}"
+                disk.get_file_from_iso_fp(content, **{way: path})
+                found[path.lstrip("/")] = content.getvalue()
+        assert found == seed.render(settings())
+    disk.close()
+
+
+def test_the_iso_is_for_its_owner_alone(iso: Path) -> None:
+    assert iso.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_iso_ends_on_a_sector(iso: Path) -> None:
+    assert iso.stat().st_size % 2048 == 0
+
+
+@pytest.mark.skipif(shutil.which("cloud-init") is None, reason="cloud-init is not installed")
+def test_cloud_init_finds_the_user_data_valid(tmp_path: Path) -> None:
+    path = tmp_path / "user-data"
+    path.write_bytes(seed.render(settings())["user-data"])
+    done = check_schema("-c", path)
+    assert done.returncode == 0, done.stdout
+    assert "Valid" in done.stdout
+    path.write_bytes(path.read_bytes().replace(b"write_files:\n", b"write_files: 5\nx:\n"))
+    assert check_schema("-c", path).returncode != 0
+
+
+def check_schema(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["cloud-init", "schema", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(shutil.which("cloud-init") is None, reason="cloud-init is not installed")
+def test_cloud_init_finds_the_network_config_valid(tmp_path: Path) -> None:
+    if "--schema-type" not in check_schema("--help").stdout:
+        pytest.skip("this cloud-init checks no network-config")
+    path = tmp_path / "network-config"
+    path.write_bytes(seed.render(settings())["network-config"])
+    done = check_schema("--schema-type", "network-config", "-c", path)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_user_data_installs_the_unit_as_it_is() -> None:
+    data = yaml.safe_load(seed.render(settings())["user-data"])
+    (written,) = data["write_files"]
+    assert written["content"].encode() == seed.guest_file(seed.SEED_UNIT)
+    assert written["path"] == f"/etc/systemd/system/{seed.SEED_UNIT}"
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> tuple[Path, Path]:
+    """guest.json and the seed that was built from it."""
+    guest, target = tmp_path / "guest.json", tmp_path / "seed.iso"
+    fsutil.write_json(guest, settings())
+    seed.build(guest, target)
+    return guest, target
+
+
+def test_a_current_seed_is_not_written_again(built: tuple[Path, Path]) -> None:
+    guest, target = built
+    before = target.stat()
+    seed.build(guest, target)
+    after = target.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_changed_settings_are_written(built: tuple[Path, Path]) -> None:
+    guest, target = built
+    fsutil.write_json(guest, settings(ca="-----BEGIN CERTIFICATE-----\n"))
+    seed.build(guest, target)
+    assert b"BEGIN CERTIFICATE" in target.read_bytes()
+
+
+def test_changed_guest_files_are_written(
+    built: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest, target = built
+    monkeypatch.setattr(seed, "guest_file", lambda name: f"a newer {name}".encode())
+    seed.build(guest, target)
+    assert b"a newer apply.py" in target.read_bytes()
+
+
+def test_an_interrupted_write_is_made_up_for(
+    built: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest, target = built
+    fsutil.write_json(guest, settings(emulated=False))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seed, "write_iso", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            seed.build(guest, target)
+    seed.build(guest, target)
+    generation = json.loads(guest.read_bytes())["generation"]
+    assert generation.encode() in target.read_bytes()
