@@ -6,6 +6,7 @@ from typing import Any
 
 from vclaw import disk
 from vclaw.engine import holds, step
+from vclaw.errors import VclawError
 from vclaw.images import store
 from vclaw.lock import locked
 from vclaw.model import ClawSpec
@@ -35,5 +36,12 @@ def create(home: Home, spec: ClawSpec, progress: Progress) -> None:
     paths = home.claw(spec.name)
     with locked(paths.lock):
         if not disk.is_whole(paths):
-            meta = store.fetch(home, spec.image, progress)
-            disk.create(home.image(spec.image), meta, paths, spec.disk_gib, progress)
+            store.fetch(home, spec.image, progress)
+            with store.steady(home, spec.image.key):
+                meta = store.load(home, spec.image)
+                if meta is None:
+                    raise VclawError(
+                        f"{spec.image.name} was removed by another process just now.",
+                        "Run the command again.",
+                    )
+                disk.create(home.image(spec.image), meta, paths, spec.disk_gib, progress)

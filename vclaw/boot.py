@@ -25,6 +25,7 @@ def ensure(paths: ClawPaths) -> None:
         running = current(paths)
         if running is not None:
             if list(running.argv) == argv:
+                disk.settle(paths)
                 return
             name = paths.root.name
             raise UsageError(
@@ -33,8 +34,11 @@ def ensure(paths: ClawPaths) -> None:
             )
         make_folders(paths)
         paths.ready.unlink(missing_ok=True)
-        hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
-        disk.settle(paths)
+        try:
+            hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
+        finally:
+            # Interrupted or not, from here on a guest may use this disk: it is no fresh copy.
+            disk.settle(paths)
 
 
 def command(paths: ClawPaths) -> list[str]:

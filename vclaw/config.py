@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vclaw import ports
@@ -42,6 +42,7 @@ class RunOptions:
     env: Sequence[str] = ()
     env_file: Sequence[str] = ()
     ca_cert: str | None = None
+    project_env: Mapping[str, str] = field(default_factory=dict)  # vclaw.yaml's; flags win
 
 
 @dataclass(frozen=True)
@@ -177,10 +178,18 @@ def check_same(existing: ClawSpec, wanted: ClawSpec) -> None:
 
 def workspace(text: str | None) -> Path:
     """The project's folder as an absolute path; raises UsageError where it cannot be shared."""
-    path = Path(text if text is not None else ".").expanduser().resolve()
-    if not path.exists():
-        raise UsageError(f"The workspace {path} does not exist.", "Name a folder that exists.")
-    if not path.is_dir():
+    try:
+        path = Path(text if text is not None else ".").expanduser().resolve(strict=True)
+        is_folder = path.is_dir()
+    except FileNotFoundError:
+        raise UsageError(
+            f"The workspace {text} does not exist.", "Name a folder that exists."
+        ) from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: an unknown user's ~, a ring of links
+        raise UsageError(
+            f"The workspace {text} cannot be used: {error}.", "Name a folder that exists."
+        ) from None
+    if not is_folder:
         raise UsageError(f"The workspace {path} is not a folder.", "Name the project's folder.")
     if not os.access(path, os.R_OK | os.X_OK):
         raise UsageError(f"The workspace {path} cannot be read.", "Give yourself the right to.")
@@ -198,32 +207,43 @@ def check_outside(folder: Path, home: Home) -> None:
 
 
 def environment(options: RunOptions, host: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The guest's variables from --env-file and --env, in this order; raises UsageError."""
-    found: dict[str, str] = {}
+    """The guest's variables: the project's, --env-file's, --env's; raises UsageError."""
+    found = dict(options.project_env)
     for name in options.env_file:
         try:
-            lines = Path(name).read_text().splitlines()
+            text = Path(name).read_text()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UsageError(
                 f"The environment file {name} cannot be read: {reason}.", "Name a readable file."
             ) from None
-        for number, line in enumerate(lines, 1):
-            text = line.strip()
-            if text and not text.startswith("#"):
-                found.update([_variable(text, host, f"{name}, line {number}:")])
-    for text in options.env:
-        found.update([_variable(text, host, "--env")])
+        found.update(variable(where, line, host) for where, line in env_lines(name, text))
+    found.update(variable("--env", text, host) for text in options.env)
     return found
 
 
-def _variable(text: str, host: Mapping[str, str], where: str) -> tuple[str, str]:
+def env_lines(name: str, text: str) -> list[tuple[str, str]]:
+    """The variables of an environment file as (where, KEY[=VALUE]); # begins a comment."""
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    return [(f"{name}, line {n}:", line) for n, line in lines if line and not line.startswith("#")]
+
+
+def split_variable(where: str, text: str) -> tuple[str, str | None]:
+    """KEY=VALUE as (KEY, VALUE), KEY alone as (KEY, None); raises UsageError."""
     key, equals, value = text.partition("=")
     if VARIABLE.fullmatch(key) is None:
-        raise UsageError(f"{where} {text!r} names no variable.", "Write KEY=VALUE, or KEY alone.")
+        # A file's line is not quoted: it may be a secret, or of a file that is none of variables.
+        shown = repr(key) if where == "--env" else "this"
+        raise UsageError(f"{where} {shown} names no variable.", "Write KEY=VALUE, or KEY alone.")
     if "\0" in value:
         raise UsageError(f"{where} {key} holds a zero byte.", "Give it a text.")
-    if equals:
+    return key, value if equals else None
+
+
+def variable(where: str, text: str, host: Mapping[str, str]) -> tuple[str, str]:
+    """One variable with its value, the host's where none is written; raises UsageError."""
+    key, value = split_variable(where, text)
+    if value is not None:
         return key, value
     if key not in host:
         raise UsageError(
@@ -235,7 +255,7 @@ def _variable(text: str, host: Mapping[str, str], where: str) -> tuple[str, str]
 def _count(text: str | None, flag: str, least: int, default: int) -> int:
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and least <= int(text) < 2**31):
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) < 2**31):
         raise UsageError(
             f"{flag} is {text!r}.", f"Give a whole number from {least} upwards, without a unit."
         )

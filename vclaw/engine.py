@@ -7,6 +7,7 @@ Written for doit 0.37. Its `DoitMain` reads configuration from the current direc
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from doit.reporter import ZeroReporter
 
 from vclaw.errors import VclawError
 from vclaw.progress import Progress
+from vclaw.timeline import Stage
 
 TaskDict = dict[str, Any]
 
@@ -93,12 +95,19 @@ def settings(database: Path) -> dict[str, Any]:
     }
 
 
-def run(tasks: Iterable[TaskDict], goal: str, database: Path, progress: Progress) -> None:
+def run(
+    tasks: Iterable[TaskDict],
+    goal: str,
+    database: Path,
+    progress: Progress,
+    on_stage: Callable[[Stage], None] = lambda _: None,
+) -> None:
     """Run `goal` and what it needs, where it is not up to date.
 
-    Raises the VclawError that an action raised; doit's own complaints become VclawErrors.
+    `on_stage` is told of each stage when it is over, skipped ones too. Raises the VclawError
+    that an action raised; doit's own complaints become VclawErrors.
     """
-    reporter = _Reporter(progress)
+    reporter = _Reporter(progress, on_stage)
     command = Run(task_loader=_Loader(list(tasks), database, reporter))
     status = command.parse_execute([goal])
     if reporter.failure is not None:
@@ -132,16 +141,30 @@ class _Loader(TaskLoader2):  # type: ignore[misc]
 class _Reporter(ZeroReporter):  # type: ignore[misc]
     """Tells of skipped stages and keeps the first failure; the actions tell of themselves."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, on_stage: Callable[[Stage], None]) -> None:
         super().__init__(sys.stderr, {})
         self._progress = progress
+        self._on_stage = on_stage
+        self._start = 0.0
         self.failure: VclawError | None = None
         self.problem = ""
 
+    def get_status(self, task: Any) -> None:  # noqa: ARG002 - called before each stage
+        self._start = time.time()
+
+    def add_success(self, task: Any) -> None:
+        self._over(task, "done")
+
+    def _over(self, task: Any, outcome: str) -> None:
+        name = str(task.name).partition(":")[0]
+        self._on_stage(Stage(name, self._start, time.time(), outcome))
+
     def skip_uptodate(self, task: Any) -> None:
+        self._over(task, "cached")
         self._progress.say(f"{task.name}: up to date")
 
     def add_failure(self, task: Any, fail_info: BaseFail) -> None:
+        self._over(task, "failed")
         if isinstance(fail_info, _Failed):
             self.failure = self.failure or fail_info.error
         else:

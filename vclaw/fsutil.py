@@ -72,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VclawError(
             f"{path} is damaged: {error}.", "Remove what it belongs to and make it again."
         ) from None

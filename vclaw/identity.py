@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from vclaw import fsutil, proc
+from vclaw.errors import VclawError
 from vclaw.paths import ClawPaths
 
 SCHEMA = 1
@@ -37,10 +38,16 @@ def ensure(paths: ClawPaths, env: Mapping[str, str]) -> Identity:
 
 
 def load(paths: ClawPaths) -> Identity:
-    """Read it; raises FileNotFoundError where the claw has none yet."""
+    """Read it; raises FileNotFoundError where the claw has none yet, VclawError if damaged."""
     value = fsutil.read_json(paths.secrets)
-    value.pop("schema")
-    return Identity(**value)
+    try:
+        value.pop("schema")
+        return Identity(**value)
+    except (KeyError, TypeError):
+        raise VclawError(
+            f"{paths.secrets} is damaged.",
+            f"`vclaw rm {paths.root.name} --keep-state DIR` removes the claw and keeps its state.",
+        ) from None
 
 
 def _create(paths: ClawPaths) -> Identity:

@@ -23,9 +23,9 @@ def locked(
 
     `wait` is how many seconds to wait for another holder, None for ever. `on_wait` is called
     once with the holder's description where there is something to wait for. Raises VclawError
-    that names the holder when the time is over. The file stays: removing it would let two
-    processes hold two locks of the same name. A block inside a block that holds the same lock
-    in this process just runs.
+    that names the holder when the time is over, or that says that the holder removed the file's
+    folder. The file itself stays: removing it would let two processes hold two locks of the same
+    name. A block inside a block that holds the same lock in this process just runs.
     """
     if path in _held:
         yield
@@ -34,6 +34,7 @@ def locked(
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(fd, path, wait, on_wait)
+        _check_current(fd, path)
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         _held.add(path)
@@ -65,6 +66,18 @@ def _acquire(
             told = True
             on_wait(holder)
         time.sleep(0.1)
+
+
+def _check_current(fd: int, path: Path) -> None:
+    """Raise VclawError where the file was moved away while this process waited for it."""
+    try:
+        if os.path.samestat(os.fstat(fd), path.stat()):
+            return
+    except FileNotFoundError:
+        pass
+    raise VclawError(
+        f"{path.parent.name} was removed by another process just now.", "Run the command again."
+    )
 
 
 def _holder(fd: int) -> str:

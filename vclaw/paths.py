@@ -56,6 +56,11 @@ class ImagePaths:
         return self.root / "build"
 
     @property
+    def refresh(self) -> Path:
+        """Folder of a newer image that is not complete yet; the present one stays until it is."""
+        return self.root / "refresh"
+
+    @property
     def build_log(self) -> Path:
         """What the last failed build printed."""
         return self.root / "build.log"
@@ -150,6 +155,11 @@ class ClawPaths:
         return self.root / "ready.json"
 
     @property
+    def timeline(self) -> Path:
+        """timeline.json: how long each stage of the last boot took."""
+        return self.root / "timeline.json"
+
+    @property
     def suspended(self) -> Path:
         """suspended.json: what resume needs to undo; there while the claw is suspended."""
         return self.root / "suspended.json"
@@ -190,6 +200,16 @@ class ClawPaths:
         return self.sockets / "serial.sock"
 
     @property
+    def ssh_control(self) -> Path:
+        """The shared SSH connection's socket; there while one stands."""
+        return self.sockets / "ssh"
+
+    @property
+    def ssh_lock(self) -> Path:
+        """Held by whoever opens the shared SSH connection."""
+        return self.sockets / "ssh.lock"
+
+    @property
     def logs(self) -> Path:
         """Folder of logs."""
         return self.root / "logs"
@@ -203,6 +223,16 @@ class ClawPaths:
     def hypervisor_log(self) -> Path:
         """What the hypervisor process printed itself."""
         return self.logs / "qemu.log"
+
+    @property
+    def ssh_log(self) -> Path:
+        """What ssh printed when it last opened the shared connection."""
+        return self.logs / "ssh.log"
+
+    @property
+    def browser_page(self) -> Path:
+        """open.html (0600): leads a browser to the Control UI; holds the token."""
+        return self.root / "open.html"
 
     @property
     def lock(self) -> Path:
@@ -256,6 +286,11 @@ class Home:
         return self.cache / "accelerator.json"
 
     @property
+    def approvals(self) -> Path:
+        """approvals.json (0600): how far each project's vclaw.yaml may reach into the host."""
+        return self.data / "approvals.json"
+
+    @property
     def instances(self) -> Path:
         """One folder for each claw."""
         return self.data / "instances"
@@ -275,8 +310,10 @@ class Home:
 
 def check_socket_length(paths: ClawPaths) -> None:
     """Raise UsageError where a socket of this claw would not fit in a unix socket address."""
+    # ssh makes its socket under a name that is a dot and 16 letters longer, and renames it.
+    connecting = paths.ssh_control.with_name(f"{paths.ssh_control.name}.{'x' * 16}")
     longest = max(
-        (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket),
+        (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket, connecting),
         key=lambda path: len(os.fsencode(path)),
     )
     length = len(os.fsencode(longest))

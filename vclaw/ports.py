@@ -15,7 +15,7 @@ LAST = 65535
 
 def number(text: str, what: str) -> int:
     """A port from 1 to 65535; raises UsageError that names `what`."""
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= LAST):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= LAST):
         raise UsageError(
             f"{what} is {text!r}, which is no port.", f"A port is a number from 1 to {LAST}."
         )

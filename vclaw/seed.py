@@ -24,6 +24,8 @@ GUEST_FILES = (
     "apply.py",
     "warm.sh",
     "openclaw.service",
+    "openclaw.sh",
+    "patience.cjs",
     "vclaw-agent.service",
     SEED_UNIT,
 )

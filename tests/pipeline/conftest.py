@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name, value in made.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(builder, "_build", worlds.small_runtime)
+    # A test makes some thirty files, and none has to survive a power cut.
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(readiness, "POLL_SECONDS", 0.05)
     made.prepare()
     yield made

@@ -7,6 +7,7 @@ the guest, `not-ready` makes /readyz say no, `deaf` lets it ignore every wish to
 Run with `python -S -E`, so that it starts within a moment.
 """
 
+import contextlib
 import http.server
 import json
 import os
@@ -45,11 +46,8 @@ def listen(path: str, talk) -> None:
         while True:
             connection, _ = server.accept()
             # As QEMU does: one client at a time, the next one waits.
-            with connection, connection.makefile("rwb") as stream:
-                try:
-                    talk(stream)
-                except OSError:
-                    pass
+            with connection, connection.makefile("rwb") as stream, contextlib.suppress(OSError):
+                talk(stream)
 
     threading.Thread(target=accept, daemon=True).start()
 

@@ -72,6 +72,18 @@ def test_changed_settings_of_the_guest_make_the_seed_and_a_boot(world: World) ->
     assert changed(before, world.effects()) == {"seed", "boot", "ready"}
 
 
+def test_no_secret_is_in_the_machines_command_line(world: World) -> None:
+    world.prepare(API_KEY="my-secret")
+    world.run()
+    process = boot.current(world.paths)
+    assert process is not None
+    words = "\n".join(process.argv)
+    token = fsutil.read_json(world.paths.secrets)["token"]
+    assert "my-secret" not in words
+    assert token not in words
+    assert fsutil.read_json(world.paths.guest)["env"] == {"API_KEY": "my-secret"}
+
+
 def test_files_written_again_with_the_same_content_change_nothing(world: World) -> None:
     world.run()
     before = world.effects()
@@ -166,6 +178,27 @@ def test_what_was_made_before_an_interruption_is_kept(
     assert made >= kept
     world.run()
     assert changed(before, world.effects()) == set(STAGES) - made
+
+
+@pytest.mark.parametrize("interrupted", ["vclaw.hypervisor.qemu.Qemu.state", "vclaw.disk.settle"])
+def test_a_disk_that_a_guest_uses_is_never_taken_for_a_fresh_copy(
+    world: World, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupted, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            world.run()
+    if interrupted.endswith("settle"):
+        world.run()
+    before = world.effects()
+    world.kill()
+    # A copy that was not written out is made again after the host has been restarted.
+    monkeypatch.setattr(disk, "boot_id", lambda: "the next boot")
+    world.run()
+    assert changed(before, world.effects()) == {"boot", "ready"}
 
 
 def test_an_interrupted_copy_is_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

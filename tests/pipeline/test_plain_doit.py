@@ -6,9 +6,8 @@ import shutil
 from dataclasses import replace
 
 from tests.pipeline.world import World, changed
-from vclaw import boot, runtime
+from vclaw import boot
 from vclaw.claws import record
-from vclaw.progress import Silent
 
 
 def test_plain_doit_after_a_run_makes_nothing(world: World) -> None:
@@ -21,7 +20,7 @@ def test_plain_doit_after_a_run_makes_nothing(world: World) -> None:
 
 
 def test_a_run_after_plain_doit_makes_nothing(world: World) -> None:
-    build_runtime(world)
+    world.build_runtime()
     done = world.doit("ready:demo")
     assert done.returncode == 0, done.stderr
     assert world.starts == 1
@@ -30,13 +29,8 @@ def test_a_run_after_plain_doit_makes_nothing(world: World) -> None:
     assert changed(before, world.effects()) <= {"ready"}
 
 
-def build_runtime(world: World) -> None:
-    """The one stage that a test's own process has to do: it takes npm otherwise."""
-    runtime.build(world.home, world.spec.openclaw_version, world.spec.image.arch, Silent())
-
-
 def test_plain_doit_skips_what_it_did(world: World) -> None:
-    build_runtime(world)
+    world.build_runtime()
     assert world.doit("disk:demo").returncode == 0
     before = world.effects()
     again = world.doit("disk:demo")
@@ -90,7 +84,7 @@ def test_info_shows_what_a_stage_needs_and_makes(world: World) -> None:
 
 
 def test_a_failing_stage_is_told_without_a_traceback(world: World) -> None:
-    build_runtime(world)
+    world.build_runtime()
     world.turn("fail")
     done = world.doit("ready:demo")
     told = done.stdout + done.stderr

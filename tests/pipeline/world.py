@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,10 @@ class World:
         engine.run(stages, f"{goal}:{self.spec.name}", self.paths.doit_db, progress)
         return progress.said
 
+    def build_runtime(self) -> None:
+        """The stage that only a test's own process can do without npm, see small_runtime."""
+        runtime.build(self.home, self.spec.openclaw_version, self.spec.image.arch, Silent())
+
     def kill(self) -> None:
         """End the virtual machine as a crash would."""
         process = boot.current(self.paths)
@@ -88,7 +93,7 @@ class World:
         made: dict[str, Sequence[Path]] = {
             "image": (image.image, image.meta),
             "runtime": (self.home.runtime(key).disk, self.home.runtime(key).manifest),
-            "disk": (self.paths.disk, self.paths.disk_meta),
+            "disk": (self.paths.disk,),
             "seed": (self.paths.seed,),
             "ready": (self.paths.ready,),
         }
@@ -109,10 +114,8 @@ class World:
 
     def second_claw(self, name: str) -> World:
         """Another claw of the same image and runtime."""
-        gateway = ports.any_free(())
-        spec = replace(
-            self.spec, name=name, gateway_port=gateway, ssh_port=ports.any_free((gateway,))
-        )
+        gateway = free_port()
+        spec = replace(self.spec, name=name, gateway_port=gateway, ssh_port=gateway + 1)
         return replace(self, spec=spec)
 
 
@@ -138,7 +141,7 @@ def build(root: Path) -> World:
         fake = Path(__file__).with_name("fake_qemu.py")
         script.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {fake} "$@"\n')
         script.chmod(0o755)
-    gateway = ports.any_free(())
+    gateway = free_port()
     spec = ClawSpec(
         name="demo",
         image=small_image(root),
@@ -148,7 +151,7 @@ def build(root: Path) -> World:
         memory_mib=2048,
         disk_gib=1,
         gateway_port=gateway,
-        ssh_port=ports.any_free((gateway,)),
+        ssh_port=gateway + 1,
     )
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     env = {
@@ -158,6 +161,14 @@ def build(root: Path) -> World:
         "PATH": path,
     }
     return World(home, spec, knobs, env)
+
+
+def free_port() -> int:
+    """A free port below those that the system gives to outgoing connections.
+
+    One of those may be lent to some other program's connection before it is listened on.
+    """
+    return ports.next_free(random.randrange(20_000, 30_000), ())
 
 
 def small_image(root: Path) -> ImageRef:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -201,19 +200,23 @@ def test_changed_guest_files_are_written(
     assert b"a newer apply.py" in target.read_bytes()
 
 
+@pytest.mark.parametrize("interrupted", ["seed.write_iso", "fsutil.write_atomic"])
+@pytest.mark.parametrize("then", ["the new settings", "the old settings"])
 def test_an_interrupted_write_is_made_up_for(
-    built: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    built: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, interrupted: str, then: str
 ) -> None:
     guest, target = built
-    fsutil.write_json(guest, settings(emulated=False))
+    old, new = settings(), settings(emulated=False)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    guest.write_bytes(fsutil.json_bytes(new))
     with monkeypatch.context() as patch:
-        patch.setattr(seed, "write_iso", interrupt)
+        patch.setattr(f"vclaw.{interrupted}", interrupt)
         with pytest.raises(KeyboardInterrupt):
             seed.build(guest, target)
+    wanted = new if then == "the new settings" else old
+    guest.write_bytes(fsutil.json_bytes(wanted))
     seed.build(guest, target)
-    generation = json.loads(guest.read_bytes())["generation"]
-    assert generation.encode() in target.read_bytes()
+    assert wanted["generation"].encode() in target.read_bytes()

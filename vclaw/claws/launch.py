@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vclaw import boot, engine
+import time
+
+from vclaw import boot, engine, providers, timeline
 from vclaw.claws import prepare, status
 from vclaw.claws.prepare import Prepared
 from vclaw.config import RunOptions
@@ -11,6 +13,7 @@ from vclaw.lock import locked
 from vclaw.paths import Home
 from vclaw.progress import Progress
 from vclaw.tasks import pipeline
+from vclaw.timeline import Stage
 
 
 def launch(
@@ -21,19 +24,28 @@ def launch(
     `timeout` in seconds is for getting ready. A failure is kept for `vclaw ps`, and a first run
     that was refused leaves nothing.
     """
+    began = time.time()
     prepared = prepare.prepare(home, options, progress)
+    took = [Stage("prepare", began, time.time())]
     spec, paths = prepared.spec, prepared.paths
     stages = pipeline(home, spec, progress, timeout)
+    if not providers.of_claw(paths):
+        progress.say(providers.missing(spec.name))
     goal = f"{'ready' if wait else 'boot'}:{spec.name}"
     try:
         with locked(paths.lock, prepare.BUSY_SECONDS):
             if not boot.is_up(paths):
                 boot.forget(paths.last_error)
-            engine.run(stages, goal, paths.doit_db, progress)
+            try:
+                engine.run(stages, goal, paths.doit_db, progress, took.append)
+            finally:
+                record = timeline.keep(paths, took)
     except UsageError:
         prepare.discard(prepared)
         raise
     except VclawError as error:
         status.record_error(paths, error)
         raise
+    if record is not None:
+        progress.say(f"time: {timeline.line(record)}")
     return prepared

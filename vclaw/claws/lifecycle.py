@@ -122,6 +122,10 @@ def remove(
     """
     if keep_state is not None and keep_state.exists():
         raise UsageError(f"{keep_state} exists already.", "Name a folder that does not exist yet.")
+    if keep_state is not None and keep_state.resolve().is_relative_to(paths.root.resolve()):
+        raise UsageError(
+            f"{keep_state} is part of the claw that is removed.", "Name a folder outside of it."
+        )
     with locked(paths.lock, BUSY_SECONDS):
         stop(paths, progress, force=force)
         if keep_state is not None and paths.state.is_dir():

@@ -53,14 +53,20 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     if accelerator.reason and not running:
         progress.say(accelerator.reason)
     fsutil.make_folder(home.instances, 0o700)
+    fsutil.make_folder(paths.root, 0o700)
+    prepared = Prepared(spec, paths, fresh=existing is None)
     with locked(paths.lock, BUSY_SECONDS):
         if running:
             _require_same(paths, existing, spec, env)
-        else:
-            _warn_of_memory(spec, progress)
+            return prepared
+        _warn_of_memory(spec, progress)
+        try:
             boot.make_folders(paths)
             write(home, paths, spec, env, accelerator.name, extra_ca)
-    return Prepared(spec, paths, fresh=existing is None)
+        except UsageError:
+            discard(prepared)
+            raise
+    return prepared
 
 
 def write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,26 @@ def to_json(spec: ClawSpec) -> dict[str, Any]:
 
 
 def from_json(value: Mapping[str, Any]) -> ClawSpec:
-    """The reverse of `to_json`; raises KeyError or TypeError on another shape."""
-    fields = {key: item for key, item in value.items() if key != "schema"}
-    image = dict(fields["image"])
+    """The reverse of `to_json`; raises KeyError, TypeError or ValueError on another shape."""
+    given = {key: item for key, item in value.items() if key != "schema"}
+    image = dict(given["image"])
     image["path"] = None if image["path"] is None else Path(image["path"])
-    fields["image"] = ImageRef(**image)
-    fields["workspace"] = Path(fields["workspace"])
-    fields["publish"] = tuple(PortForward(**forward) for forward in fields["publish"])
-    return ClawSpec(**fields)
+    given["image"] = ImageRef(**image)
+    given["workspace"] = Path(given["workspace"])
+    given["publish"] = tuple(PortForward(**forward) for forward in given["publish"])
+    spec = ClawSpec(**given)
+    parts: list[ClawSpec | ImageRef | PortForward] = [spec, spec.image, *spec.publish]
+    for part in parts:
+        _check_types(part)
+    return spec
+
+
+def _check_types(value: ClawSpec | ImageRef | PortForward) -> None:
+    kinds = {"str": str, "int": int, "bool": bool}
+    for field in fields(value):
+        kind = kinds.get(str(field.type))
+        if kind is not None and type(getattr(value, field.name)) is not kind:
+            raise TypeError(f"{field.name} is no {kind.__name__}")
 
 
 def save(paths: ClawPaths, spec: ClawSpec) -> None:
@@ -48,12 +60,17 @@ def load(paths: ClawPaths) -> ClawSpec:
         value = fsutil.read_json(paths.spec)
     except FileNotFoundError:
         raise VclawError(f"{paths.spec} is missing.", remove) from None
+    except OSError as error:
+        raise VclawError(f"{paths.spec} cannot be read: {error.strerror}.", remove) from None
     if value.get("schema") != SCHEMA:
         raise VclawError(f"{paths.spec} is damaged: its schema is not {SCHEMA}.", remove)
     try:
-        return from_json(value)
-    except (KeyError, TypeError, AttributeError) as error:
+        spec = from_json(value)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise VclawError(f"{paths.spec} is damaged: {error!r}.", remove) from None
+    if spec.name != paths.root.name:
+        raise VclawError(f"{paths.spec} is damaged: it is of {spec.name}.", remove)
+    return spec
 
 
 def names(home: Home) -> list[str]:

@@ -85,9 +85,10 @@ def _not_running(paths: ClawPaths) -> tuple[str, str]:
     process = boot.last(paths)
     if process is None:
         return "stopped", ""
-    if not process.started.startswith(boot_id()):
+    if process.started and not process.started.startswith(boot_id()):
         return "stopped", "The host was restarted; `vclaw start` boots it again."
-    return "exited", "The virtual machine ended by itself; see logs/qemu.log and logs/serial.log."
+    ended = "The virtual machine ended by itself; see logs/qemu.log and logs/serial.log."
+    return "exited", last_error(paths) or ended
 
 
 def last_error(paths: ClawPaths) -> str:

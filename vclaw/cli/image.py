@@ -20,6 +20,7 @@ examples:
   vclaw image fetch ubuntu:24.04       download and verify
   vclaw image fetch ubuntu:noble@20260930 --arch arm64
   vclaw image fetch debian:12          build from Debian packages
+  vclaw image fetch ubuntu:24.04 --refresh    replace it where a newer one was released
   vclaw image fetch ./disk.img         take a local image into the cache
   vclaw image rm ubuntu:24.04          claws made from it keep working
 """
@@ -52,6 +53,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ls.add_argument("--json", action="store_true", help="print JSON")
     fetch = verbs.add_parser("fetch", help="download, build or copy an image into the cache")
     fetch.add_argument("ref", metavar="REF", help="ubuntu:24.04, debian:12, a path, ...")
+    fetch.add_argument(
+        "--refresh",
+        action="store_true",
+        help="ask whether a release has moved on, and replace the cached image once the new one "
+        "is verified; debian: images are built anew; claws keep their disks",
+    )
     rm = verbs.add_parser("rm", help="remove an image from the cache; claws keep theirs")
     rm.add_argument("ref", metavar="REF", help="a REF that `vclaw image ls` shows")
     for verb in (fetch, rm):
@@ -64,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.image_verb == "ls":
         return _ls(home, args.json)
     if args.image_verb == "fetch":
-        return _fetch(home, args.ref, args.arch)
+        return _fetch(home, args.ref, args.arch, refresh=args.refresh)
     return _rm(home, args.ref, args.arch)
 
 
@@ -100,9 +107,10 @@ def _ls(home: Home, as_json: bool) -> int:
     return 0
 
 
-def _fetch(home: Home, text: str, arch: str | None) -> int:
+def _fetch(home: Home, text: str, arch: str | None, *, refresh: bool) -> int:
     ref = refs.parse(text, arch, home)
-    meta = store.fetch(home, ref, progress.for_stderr())
+    get = store.refresh if refresh else store.fetch
+    meta = get(home, ref, progress.for_stderr())
     print(f"{ref.name} {meta.arch} {meta.digest}")
     print(home.image(ref).image)
     return 0

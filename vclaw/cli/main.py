@@ -7,8 +7,8 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from types import FrameType
+from collections.abc import Container, Sequence
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 from vclaw import __version__
@@ -17,12 +17,28 @@ from vclaw.errors import UsageError, VclawError
 VERBS = {
     "run": "boot a claw and wait until OpenClaw is ready",
     "ps": "list claws and what is true of each now",
+    "inspect": "show everything that is known of a claw",
+    "timeline": "show or draw where a claw's time went",
+    "open": "print or open the address of a claw's Control UI",
+    "agent": "give a claw's agent one message and print its answer",
+    "exec": "run a command in a claw",
+    "shell": "work in a claw's shell",
+    "cp": "copy files and folders into a claw and back",
+    "logs": "show what the gateway, the guest and QEMU wrote",
+    "openclaw": "run OpenClaw's own command line in a claw",
+    "ssh-config": "print a claw's settings for ssh and editors",
     "start": "boot a stopped claw again, with its disk and state",
     "stop": "power a claw off",
     "suspend": "pause a claw where it stands",
     "resume": "let a suspended claw go on",
     "rm": "remove a claw and its disk",
     "image": "list, fetch and remove images",
+    "prune": "free the disk space of what no claw uses",
+    "doctor": "check whether this host can run claws",
+    "init": "write a commented vclaw.yaml",
+    "config": "show every setting of a run and where it comes from",
+    "allow": "approve what a project's vclaw.yaml asks of this host",
+    "completion": "print the completion script of a shell",
     "doit": "run single stages of the pipeline",
 }
 """Verb -> what it does; the verb's module is `vclaw.cli.<verb>`."""
@@ -86,6 +102,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def _dispatch(words: list[str]) -> int:
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    parser, modules = build_parser((chosen,))
+    args = parser.parse_args(words)
+    status: int = modules[args.verb].run(args)  # argparse exits with 2 where there is no verb
+    return status
+
+
+def build_parser(wanted: Container[str | None]) -> tuple[Parser, dict[str, ModuleType]]:
+    """The parser of all verbs, and the modules of those `wanted`, whose flags it knows."""
     parser = Parser(
         prog="vclaw",
         description="Run the OpenClaw agent in a real virtual machine with your project mounted.",
@@ -94,8 +119,7 @@ def _dispatch(words: list[str]) -> int:
     )
     parser.add_argument("--version", action="version", version=f"vclaw {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    chosen = next((word for word in words if not word.startswith("-")), None)
-    module = None
+    modules = {}
     for verb, summary in VERBS.items():
         sub = verbs.add_parser(
             verb,
@@ -103,13 +127,10 @@ def _dispatch(words: list[str]) -> int:
             description=summary[0].upper() + summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if verb == chosen:
-            module = importlib.import_module(f"vclaw.cli.{verb}")
-            module.configure(sub)
-    args = parser.parse_args(words)
-    assert module is not None  # argparse exits with 2 where there is no verb
-    status: int = module.run(args)
-    return status
+        if verb in wanted:
+            modules[verb] = importlib.import_module(f"vclaw.cli.{verb.replace('-', '_')}")
+            modules[verb].configure(sub)
+    return parser, modules
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:

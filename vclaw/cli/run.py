@@ -9,12 +9,12 @@ from typing import Any
 from vclaw import identity, openclaw
 from vclaw.claws import launch
 from vclaw.claws.prepare import Prepared
-from vclaw.cli import output
-from vclaw.config import RunOptions
+from vclaw.cli import output, project
 from vclaw.errors import UsageError
 from vclaw.openclaw import WORKSPACE_DIR
 from vclaw.paths import Home
 from vclaw.progress import for_stderr
+from vclaw.settings import Setting, from_parser
 
 READY_TIMEOUT_SECS = 900.0
 
@@ -28,6 +28,8 @@ examples:
 
 A folder has one claw unless --name says otherwise: run it again, and it is booted again or
 found ready. What a stopped claw was given before holds until a flag changes it.
+
+A vclaw.yaml in the workspace gives these flags too: `vclaw init` writes one.
 """
 
 
@@ -55,7 +57,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--ready-timeout-secs",
         metavar="S",
-        default=str(int(READY_TIMEOUT_SECS)),
         help="how long to wait for OpenClaw (default: 900)",
     )
     add("--no-wait", action="store_true", help="return once the virtual machine runs")
@@ -64,17 +65,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the pipeline and print where OpenClaw is."""
-    options = RunOptions(**{name: getattr(args, name) for name in RunOptions.__dataclass_fields__})
-    timeout = seconds(args.ready_timeout_secs)
     progress = for_stderr()
     home = Home.from_env()
+    plan = project.look(home, args, settings())
+    wait = not plan.said("no_wait", False)
+    timeout = seconds(plan.said("ready_timeout_secs", str(int(READY_TIMEOUT_SECS))))
+    options = project.options_of(home, plan)
     try:
-        claw = launch.launch(home, options, progress, wait=not args.no_wait, timeout=timeout)
+        claw = launch.launch(home, options, progress, wait=wait, timeout=timeout)
+    except UsageError as error:
+        raise project.located(error, plan) from None
     except KeyboardInterrupt:
         progress.say("interrupted; `vclaw ps` shows what there is, `vclaw rm CLAWID` removes it")
         raise
-    show(claw, ready=not args.no_wait, json=args.json)
+    show(claw, ready=wait, json=args.json)
     return 0
+
+
+def settings() -> dict[str, Setting]:
+    """The flags of `run` as settings, which are the keys of vclaw.yaml too."""
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    return from_parser(parser)
 
 
 def seconds(text: str) -> float:

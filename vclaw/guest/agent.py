@@ -104,7 +104,9 @@ def serve(port: int) -> None:
         for line in lines:
             reply = answer(line)
             if reply is not None:
-                os.write(port, json.dumps(reply).encode() + b"\n")
+                rest = json.dumps(reply).encode() + b"\n"
+                while rest:  # Linux's virtio-serial takes at most 32 KiB at a time
+                    rest = rest[os.write(port, rest) :]
 
 
 if __name__ == "__main__":

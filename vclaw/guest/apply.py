@@ -101,6 +101,8 @@ def ssh(guest: dict[str, Any]) -> None:
         "UseDNS no\n",
     )
     write(Path("/etc/vclaw/authorized_keys"), guest["ssh"]["authorized"])
+    # Without a host key sshd failed until now, maybe so often that systemd gave it up.
+    call("systemctl", "reset-failed", "ssh.service")
     call("systemctl", "restart", "--no-block", "ssh.service")
 
 
@@ -159,6 +161,8 @@ def environment(guest: dict[str, Any]) -> None:
         "OPENCLAW_PACKAGED_COMPILE_CACHE_RESPAWNED": "1",
         "VCLAW_WARM": "1" if guest["emulated"] else "0",
     }
+    if guest["emulated"]:
+        variables["NODE_OPTIONS"] = f"--require={SEED}/patience.cjs"
     if guest["ca"]:
         variables["NODE_EXTRA_CA_CERTS"] = "/etc/vclaw/ca-extra.pem"
         for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE"):

@@ -19,6 +19,10 @@ chroot "$root" usermod --password '*' root
 rm -f "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" \
     "$root/var/lib/systemd/random-seed"
 : >"$root/etc/machine-id"
+# sshd has no host key before the seed brings one, and would be started again and again.
+mkdir -p "$root/etc/systemd/system/ssh.service.d"
+printf '[Unit]\nConditionPathExists=/etc/ssh/ssh_host_ed25519_key\n' \
+    >"$root/etc/systemd/system/ssh.service.d/vclaw.conf"
 echo vclaw >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 vclaw\n::1 localhost ip6-localhost\n' >"$root/etc/hosts"
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"

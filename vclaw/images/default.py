@@ -21,11 +21,11 @@ def choose(home: Home, env: Mapping[str, str] = os.environ) -> tuple[ImageRef, s
     if _is_cached(home, preferred):
         return preferred, f"{preferred.name}, the default image, is cached"
     base = ubuntu.server(env)
-    problem = _problem(ubuntu.locations(preferred, base)[0].folder + "/SHA256SUMS")
-    if not problem:
+    why_not = problem(preferred, base)
+    if not why_not:
         return preferred, f"{preferred.name} is the default image, and {base} answers"
     how = "is cached" if _is_cached(home, fallback) else "is built here from Debian packages"
-    return fallback, f"{fallback.name} {how}, since {base} does not answer ({problem})"
+    return fallback, f"{fallback.name} {how}, since {base} does not answer ({why_not})"
 
 
 def _is_cached(home: Home, ref: ImageRef) -> bool:
@@ -35,12 +35,13 @@ def _is_cached(home: Home, ref: ImageRef) -> bool:
         return False
 
 
-def _problem(url: str) -> str:
-    """Why a small request fails, "" where it does not."""
+def problem(ref: ImageRef, base: str) -> str:
+    """Why the server `base` does not answer for an Ubuntu image, "" where it does."""
     import requests
 
     from vclaw.images.http import reason
 
+    url = ubuntu.locations(ref, base)[0].folder + "/SHA256SUMS"
     try:
         timeout = (ANSWER_SECONDS, ANSWER_SECONDS)
         response = requests.head(url, timeout=timeout, allow_redirects=True)

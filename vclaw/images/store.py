@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,15 +60,8 @@ def fetch(
     paths = home.image(ref)
     if found := _usable(paths, progress):
         return _cached(ref, found, progress)
-    tools = debian.check(ref) if ref.distro == "debian" else None
-    if ref.distro == "ubuntu":
-        ubuntu.check(env)
-    fsutil.make_folder(home.images)
-    fsutil.make_folder(home.locks)
-    with lock.locked(
-        home.locks / f"image-{ref.key}",
-        on_wait=lambda holder: progress.say(f"waiting for {holder}, which fetches {ref.name}"),
-    ):
+    tools = _check(ref, env)
+    with _fetching(home, ref, progress):
         if found := _usable(paths):
             return _cached(ref, found, progress)
         try:
@@ -79,6 +72,87 @@ def fetch(
         finally:
             with contextlib.suppress(OSError):
                 paths.root.rmdir()  # where nothing was kept in it
+
+
+def refresh(
+    home: Home, ref: ImageRef, progress: Progress, env: Mapping[str, str] = os.environ
+) -> ImageMeta:
+    """`fetch`, but a cached image gives way to a newer one of the same ref, where there is one.
+
+    A release that moves is replaced where the server's signed list names another digest; a
+    Debian image is built anew; a dated one and a local file are what they are. The cached image
+    stays until the new one is complete and verified. Raises what `fetch` raises.
+    """
+    if ref.path is not None or ref.serial:
+        return fetch(home, ref, progress, env)
+    tools = _check(ref, env)
+    paths = home.image(ref)
+    with _fetching(home, ref, progress):
+        present = _usable(paths)
+        if present is None:
+            return fetch(home, ref, progress, env)
+        if tools is None:
+            sha256 = ubuntu.newest(ref, Client(progress.say), env)
+            if present.digest == f"sha256:{sha256}":
+                progress.say(f"{ref.name} is up to date: the server's signed list names it")
+                return present
+            progress.say(f"there is a newer {ref.name}")
+        fresh = ImagePaths(paths.refresh)
+        fsutil.make_folder(fresh.root)
+        try:
+            meta = _finish(ref, fresh, _make(ref, fresh, tools, progress, env))
+            with steady(home, ref.key):
+                _put_in_place(fresh, paths)
+        finally:
+            with contextlib.suppress(OSError):
+                fresh.root.rmdir()  # where nothing was kept in it
+    return meta
+
+
+@contextlib.contextmanager
+def steady(home: Home, key: str) -> Iterator[None]:
+    """While this is held nobody replaces or removes the image: its files belong together.
+
+    A lock of its own, since the other one is held for as long as a download takes.
+    """
+    fsutil.make_folder(home.locks)
+    with lock.locked(home.locks / f"image-{key}.steady"):
+        yield
+
+
+def _put_in_place(fresh: ImagePaths, paths: ImagePaths) -> None:
+    """Replace a cached image; in between, and after a power cut there, it is not cached."""
+    paths.meta.unlink(missing_ok=True)
+    fsutil.sync_folder(paths.root)
+    for new, old in (
+        (fresh.kernel, paths.kernel),
+        (fresh.initrd, paths.initrd),
+        (fresh.image, paths.image),
+        (fresh.meta, paths.meta),
+    ):
+        if new.exists():
+            new.replace(old)
+    fsutil.sync_folder(paths.root)
+    shutil.rmtree(fresh.root)
+
+
+def _check(ref: ImageRef, env: Mapping[str, str]) -> debian.Tools | None:
+    """What a build needs, None for a download; raises UsageError where the host is not fit."""
+    if ref.distro == "ubuntu":
+        ubuntu.check(env)
+    return debian.check(ref) if ref.distro == "debian" else None
+
+
+@contextlib.contextmanager
+def _fetching(home: Home, ref: ImageRef, progress: Progress) -> Iterator[None]:
+    """Hold the lock of an image, for whoever puts it in place."""
+    fsutil.make_folder(home.images)
+    fsutil.make_folder(home.locks)
+    with lock.locked(
+        home.locks / f"image-{ref.key}",
+        on_wait=lambda holder: progress.say(f"waiting for {holder}, which fetches {ref.name}"),
+    ):
+        yield
 
 
 def listing(home: Home) -> list[Entry]:
@@ -114,7 +188,7 @@ def remove(home: Home, ref: ImageRef) -> None:
 def remove_key(home: Home, key: str) -> None:
     """`remove`, by the name of the image's folder in the cache."""
     paths = ImagePaths(home.images / key)
-    with lock.locked(home.locks / f"image-{key}", wait=0):
+    with lock.locked(home.locks / f"image-{key}", wait=0), steady(home, key):
         paths.meta.unlink(missing_ok=True)  # from here on it is not cached
         shutil.rmtree(paths.root)
 

@@ -124,6 +124,11 @@ def fetch(
     return Fetched(sha256, where.url, signed_by)
 
 
+def newest(ref: ImageRef, client: Client, env: Mapping[str, str]) -> str:
+    """The sha256 in hex that the server's signed list names for this image now."""
+    return _find(ref, server(env), keyring(env), client)[1]
+
+
 def _find(ref: ImageRef, base: str, keys: Path, client: Client) -> tuple[Location, str, str]:
     """Where the image is, its sha256 and the fingerprint of the key that vouches for it."""
     for where in locations(ref, base):

@@ -1,0 +1,201 @@
+"""From options to a claw's files, and what a refused first run leaves: nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipeline.world import Lines, World
+from vclaw import boot, identity, proc, runtime
+from vclaw.claws import launch, lifecycle, prepare, record, status
+from vclaw.config import RunOptions
+from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.qemu import Qemu
+from vclaw.progress import Silent
+
+
+def options(world: World, **changes: Any) -> RunOptions:
+    """What the user asks for a claw named new, of the world's image."""
+    given: dict[str, Any] = {
+        "name": "new",
+        "image": str(world.spec.image.path),
+        "workspace": str(world.spec.workspace),
+        "port": str(world.spec.gateway_port),
+        "disk_gib": "1",
+        "cpus": "1",
+        "memory_mib": "2048",
+        "openclaw_version": runtime.DEFAULT_VERSION,
+        **changes,
+    }
+    return RunOptions(**given)
+
+
+def run(world: World, *, wait: bool = True, **changes: Any) -> prepare.Prepared:
+    return launch.launch(world.home, options(world, **changes), Silent(), wait=wait, timeout=10.0)
+
+
+def test_a_claws_files_are_for_its_owner_alone(world: World) -> None:
+    made = prepare.prepare(world.home, options(world), Silent())
+    assert made.fresh
+    for folder in (made.paths.root, made.paths.sockets, made.paths.logs, made.paths.state):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+    for file in (made.paths.secrets, made.paths.guest, made.paths.ssh_key):
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    assert record.load(made.paths) == made.spec
+
+
+def test_the_same_options_change_no_file(world: World) -> None:
+    made = prepare.prepare(world.home, options(world, env=["A=1"]), Silent())
+    files = (made.paths.spec, made.paths.machine, made.paths.guest, made.paths.secrets)
+    before = [file.stat().st_ino for file in files]
+    again = prepare.prepare(world.home, options(world), Silent())
+    assert not again.fresh
+    assert [file.stat().st_ino for file in files] == before
+    assert identity.load(made.paths).env == {"A": "1"}
+
+
+def test_a_changed_flag_changes_its_files_alone(world: World) -> None:
+    made = prepare.prepare(world.home, options(world), Silent())
+    before = made.paths.guest.read_bytes(), made.paths.secrets.read_bytes()
+    prepare.prepare(world.home, options(world, memory_mib="3000"), Silent())
+    assert json.loads(made.paths.machine.read_bytes())["memory_mib"] == 3000
+    assert (made.paths.guest.read_bytes(), made.paths.secrets.read_bytes()) == before
+
+
+def test_each_claw_has_secrets_of_its_own(world: World) -> None:
+    one = prepare.prepare(world.home, options(world), Silent())
+    two = prepare.prepare(world.home, options(world, name="two"), Silent())
+    first, second = identity.load(one.paths), identity.load(two.paths)
+    assert first.token != second.token
+    assert len(first.token) >= 32
+    assert first.host_private != second.host_private
+    assert "PRIVATE KEY" in first.host_private
+    assert one.paths.known_hosts.read_text() == f"vclaw-new {first.host_public}"
+    assert not list(one.paths.root.glob("host_key*"))
+
+
+@pytest.mark.parametrize("content", [b"{}", b"\xff", b'{"schema": 1}', b'{"schema": 1, "x": 2}'])
+def test_damaged_secrets_are_named(world: World, content: bytes) -> None:
+    world.paths.secrets.write_bytes(content)
+    with pytest.raises(VclawError, match=r"secrets\.json is damaged"):
+        identity.load(world.paths)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "Bad"},
+        {"image": "debian:99"},
+        {"image": "/no/such.img"},
+        {"port": "0"},
+        {"env": ["1=2"]},
+        {"ca_cert": "/no/such.pem"},
+        {"workspace": "/no/such"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_refused_options_make_nothing(world: World, changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        prepare.prepare(world.home, options(world, **changes), Silent())
+    assert record.names(world.home) == ["demo"]
+
+
+def test_a_missing_program_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def need(program: str, purpose: str) -> Path:
+        raise UsageError(f"{program} is not installed, and {purpose} needs it.", "Install it.")
+
+    monkeypatch.setattr(proc, "need", need)
+    monkeypatch.setattr(Qemu, "program", lambda *_: Path("qemu"))
+    with pytest.raises(UsageError, match="ssh-keygen"):
+        run(world)
+    assert record.names(world.home) == ["demo"]
+
+
+def test_a_refused_first_run_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("The disk is full.", "Make room.")
+
+    monkeypatch.setattr("vclaw.disk.create", refuse)
+    with pytest.raises(UsageError, match="disk is full"):
+        run(world)
+    assert record.names(world.home) == ["demo"]
+
+
+def test_a_refused_later_run_keeps_the_claw(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = run(world)
+    lifecycle.stop(made.paths, Silent())
+
+    def refuse(*_: object) -> None:
+        raise UsageError("No.", "Really.")
+
+    monkeypatch.setattr("vclaw.boot.ensure", refuse)
+    with pytest.raises(UsageError):
+        run(world)
+    assert made.paths.disk.exists()
+
+
+def test_a_failed_run_is_shown_until_it_is_ready(world: World) -> None:
+    world.turn("fail")
+    with pytest.raises(VclawError, match="exit status 3"):
+        run(world)
+    paths = world.home.claw("new")
+    assert status.of(paths).last_error == "QEMU ended at once with exit status 3."
+    world.turn("fail", on=False)
+    run(world)
+    assert (status.of(paths).status, status.of(paths).last_error) == ("ready", "")
+
+
+def test_an_interrupted_run_leaves_a_claw_that_is_shown_and_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vclaw.readiness.guest_report", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(world)
+    paths = world.home.claw("new")
+    assert status.of(paths).pid is not None
+    lifecycle.remove(paths, Silent(), force=True)
+    assert record.names(world.home) == ["demo"]
+
+
+def test_no_wait_ends_after_the_boot(world: World) -> None:
+    world.turn("not-ready")
+    made = run(world, wait=False)
+    assert boot.is_up(made.paths)
+    assert not made.paths.ready.exists()
+
+
+def test_a_run_of_a_running_claw_finds_it_ready(world: World) -> None:
+    run(world)
+    run(world)
+    assert world.starts == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"memory_mib": "3000"}, {"env": ["A=1"]}, {"publish": ["40080:80"]}, {"port": "1"}]
+)
+def test_a_running_claw_takes_no_other_settings(world: World, changes: dict[str, Any]) -> None:
+    made = run(world)
+    before = made.paths.guest.read_bytes(), made.paths.machine.read_bytes()
+    with pytest.raises(UsageError, match="new is running with other settings"):
+        run(world, **changes)
+    assert (made.paths.guest.read_bytes(), made.paths.machine.read_bytes()) == before
+    assert boot.is_up(made.paths)
+
+
+def test_a_name_whose_record_is_broken_is_refused(world: World) -> None:
+    world.paths.spec.write_text("{")
+    with pytest.raises(UsageError, match="demo already, and it is broken") as caught:
+        prepare.prepare(world.home, options(world, name="demo"), Silent())
+    assert "vclaw rm demo" in caught.value.hint
+
+
+def test_more_memory_than_there_is_is_told(world: World) -> None:
+    progress = Lines()
+    prepare.prepare(world.home, options(world, memory_mib=str(2**30)), progress)
+    assert any("may use 1073741824 MiB of memory" in said for said in progress.said)

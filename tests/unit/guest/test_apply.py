@@ -1,0 +1,236 @@
+"""apply.py's parts that need no guest, imported from its file as the guest runs it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vclaw import seed
+
+GUEST = Path(seed.__file__).with_name("guest")
+
+apply = SimpleNamespace(**runpy.run_path(str(GUEST / "apply.py"), run_name="apply"))
+
+
+@pytest.mark.parametrize(
+    ("base", "over", "merged"),
+    [
+        ({}, {}, {}),
+        ({"a": 1}, {}, {"a": 1}),
+        ({}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": 1}, {"a": 2}, {"a": 2}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"a": {"b": 3, "c": 2}}),
+        ({"a": {"b": {"c": 1}}}, {"a": {"b": {"d": 2}}}, {"a": {"b": {"c": 1, "d": 2}}}),
+        ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
+        ({"a": {"b": 1}}, {"a": 5}, {"a": 5}),
+        ({"a": 5}, {"a": {"b": 1}}, {"a": {"b": 1}}),
+        ({"a": 1}, {"a": None}, {"a": None}),
+    ],
+)
+def test_vclaws_settings_are_laid_over_the_users(
+    base: dict[str, Any], over: dict[str, Any], merged: dict[str, Any]
+) -> None:
+    before = json.dumps([base, over])
+    assert apply.merge(base, over) == merged
+    assert json.dumps([base, over]) == before
+
+
+def test_a_merged_list_is_a_copy() -> None:
+    over = {"origins": ["a"]}
+    apply.merge({}, over)["origins"].append("b")
+    assert over == {"origins": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        ("", '""'),
+        ("plain", '"plain"'),
+        ("two words # no comment", '"two words # no comment"'),
+        ('a"b', r'"a\"b"'),
+        ("it's", '"it\'s"'),
+        ("$HOME `id`", r'"\$HOME \`id\`"'),
+        ("back\\slash", r'"back\\slash"'),
+        ("line\nbreak", '"line\nbreak"'),
+        ('\\"', r'"\\\""'),
+        ("ünïcode", '"ünïcode"'),
+    ],
+)
+def test_a_value_is_quoted_for_systemd(value: str, quoted: str) -> None:
+    assert apply.quote(value) == quoted
+    assert as_systemd_reads(quoted) == value
+
+
+def as_systemd_reads(text: str) -> str:
+    """A value in double quotes by the rules of systemd.exec(5), EnvironmentFile=."""
+    assert text[0] == text[-1] == '"'
+    result, characters = "", iter(text[1:-1])
+    for character in characters:
+        assert character != '"', "an inner quote would end the value"
+        if character == "\\":
+            following = next(characters)
+            result += following if following in '"\\`$' else character + following
+        else:
+            result += character
+    return result
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o440])
+def test_a_written_file_has_its_mode_and_nothing_beside_it(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "folder" / "file"
+    for text in ("first", "second"):
+        apply.write(path, text, mode)
+        assert path.read_text() == text
+        assert path.stat().st_mode & 0o777 == mode
+        assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    apply.write(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        apply.write(path, "\ud800")
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("text", "config"),
+    [(None, {}), ("{}", {}), ('{"gateway": {"port": 1}}', {"gateway": {"port": 1}})],
+)
+def test_the_users_configuration_is_read(
+    tmp_path: Path, text: str | None, config: dict[str, Any]
+) -> None:
+    path = tmp_path / "openclaw.json"
+    if text is not None:
+        path.write_text(text)
+    assert apply.read_config(path) == config
+
+
+def test_a_configuration_in_json5_is_read_by_openclaws_own_parser(tmp_path: Path) -> None:
+    """A node of a few lines stands in for the guest's: it gets the text and says JSON."""
+    runtime = tmp_path / "openclaw"
+    (runtime / "bin").mkdir(parents=True)
+    (runtime / "lib/openclaw/node_modules/openclaw").mkdir(parents=True)
+    node = runtime / "bin/node"
+    node.write_text(
+        f"#!{sys.executable}\nimport sys\nassert 'json5' in sys.argv[2]\n"
+        "text = sys.stdin.read()\nassert text == '{a: 1, // mine\\n}', text\n"
+        "print('{\"a\": 1}')\n"
+    )
+    node.chmod(0o755)
+    path = tmp_path / "openclaw.json"
+    path.write_text("{a: 1, // mine\n}")
+    module = runpy.run_path(str(GUEST / "apply.py"), {"RUNTIME": runtime}, run_name="apply")
+    module["read_config"].__globals__["RUNTIME"] = runtime
+    assert module["read_config"](path) == {"a": 1}
+
+
+@pytest.fixture
+def guest_at(tmp_path: Path) -> Any:
+    """apply.py with its folders below `tmp_path`."""
+    module = runpy.run_path(str(GUEST / "apply.py"), run_name="apply")
+    names = module["main"].__globals__
+    for name in ("SEED", "RUN", "STATE", "CACHE"):
+        folder = tmp_path / name.lower()
+        folder.mkdir()
+        names[name] = folder
+    names["REPORT"] = names["RUN"] / "report.json"
+    return names
+
+
+def test_the_users_own_settings_and_origins_stay(
+    guest_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    path = guest_at["STATE"] / "openclaw.json"
+    mine = {
+        "mine": 1,
+        "gateway": {"port": 1, "controlUi": {"allowedOrigins": ["http://me", "http://new"]}},
+    }
+    path.write_text(json.dumps(mine))
+    new = {"gateway": {"port": 2, "controlUi": {"allowedOrigins": ["http://new"]}}}
+    guest_at["configuration"]({"openclaw": new, "uid": 1, "gid": 1})
+    assert json.loads(path.read_text()) == {
+        "mine": 1,
+        "gateway": {"port": 2, "controlUi": {"allowedOrigins": ["http://new", "http://me"]}},
+    }
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_unchanged_configuration_is_not_written(
+    guest_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    path = guest_at["STATE"] / "openclaw.json"
+    new = {"gateway": {"controlUi": {"allowedOrigins": ["http://new"]}}}
+    path.write_text(json.dumps(new))
+    before = path.stat().st_ino
+    guest_at["configuration"]({"openclaw": new, "uid": 1, "gid": 1})
+    assert path.stat().st_ino == before
+
+
+@pytest.mark.parametrize("ca", ["", "-----BEGIN CERTIFICATE-----\n"])
+def test_the_environment_holds_token_and_the_users_variables(guest_at: Any, ca: str) -> None:
+    guest = {"emulated": True, "ca": ca, "env": {"KEY": 'a"b', "HOME": "/mine"}, "token": "t"}
+    guest_at["environment"](guest)
+    path = guest_at["RUN"] / "openclaw.env"
+    lines = dict(line.split("=", 1) for line in path.read_text().splitlines())
+    assert lines["OPENCLAW_GATEWAY_TOKEN"] == '"t"'
+    assert lines["KEY"] == r'"a\"b"'
+    assert lines["HOME"] == '"/mine"'
+    assert lines["VCLAW_WARM"] == '"1"'
+    assert ("NODE_EXTRA_CA_CERTS" in lines) is bool(ca)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failed_step_is_reported_and_ends_the_work(guest_at: Any) -> None:
+    done: list[str] = []
+
+    def good(_guest: object) -> None:
+        done.append("good")
+
+    def bad(_guest: object) -> None:
+        raise OSError("no such device")
+
+    (guest_at["SEED"] / "guest.json").write_text('{"generation": "g1"}')
+    guest_at["STEPS"] = (good, bad, good)
+    assert guest_at["main"]() == 1
+    report = json.loads(guest_at["REPORT"].read_text())
+    assert (report["applied"], report["error"]) == ("", "bad: OSError: no such device")
+    assert [step["name"] for step in report["steps"]] == done == ["good"]
+
+
+def test_the_generation_is_reported_when_every_step_is_done(guest_at: Any) -> None:
+    def good(_guest: object) -> None:
+        report = json.loads(guest_at["REPORT"].read_text()) if guest_at["REPORT"].exists() else {}
+        assert not report.get("applied")
+
+    (guest_at["SEED"] / "guest.json").write_text('{"generation": "g1"}')
+    guest_at["STEPS"] = (good, good)
+    assert guest_at["main"]() == 0
+    assert json.loads(guest_at["REPORT"].read_text())["applied"] == "g1"
+
+
+@pytest.mark.parametrize("name", ["apply.py", "agent.py"])
+def test_guest_files_are_python_3_9_and_need_no_package(name: str) -> None:
+    """Debian 11's Python; annotations are never evaluated there."""
+    tree = ast.parse((GUEST / name).read_text(), feature_version=(3, 9))
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
+    assert not any(isinstance(node, ast.Match) for node in ast.walk(tree))

@@ -1,0 +1,25 @@
+"""Which claw a command means that works inside a guest: one that is there and runs."""
+
+from __future__ import annotations
+
+from vclaw import boot, hypervisor
+from vclaw.claws import record
+from vclaw.errors import UsageError
+from vclaw.model import ClawSpec
+from vclaw.paths import ClawPaths, Home
+
+
+def running(home: Home, name: str) -> tuple[ClawPaths, ClawSpec]:
+    """The files and the description of a claw whose guest can be asked for something now.
+
+    Raises UsageError that names the command which helps: there is no such claw, it is stopped,
+    or it is suspended.
+    """
+    paths = record.existing(home, name)
+    spec = record.load(paths)
+    if not boot.is_up(paths):
+        raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")
+    # The file alone proves nothing, and the question costs time, so it is asked only then.
+    if paths.suspended.exists() and hypervisor.current().state(paths) == "paused":
+        raise UsageError(f"{name} is suspended.", f"`vclaw resume {name}` lets it go on.")
+    return paths, spec

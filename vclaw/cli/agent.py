@@ -1,0 +1,86 @@
+"""vclaw agent: one turn of OpenClaw's agent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from typing import Any
+
+from vclaw import ssh
+from vclaw.claws import access
+from vclaw.cli import output
+from vclaw.cli.openclaw import LAUNCHER
+from vclaw.errors import UsageError, VclawError
+from vclaw.paths import Home
+
+EXAMPLES = """\
+The agent works in /workspace; its turns are one conversation.
+
+examples:
+  vclaw agent my-claw "Write a README for this project"
+  vclaw agent my-claw "What is 6 times 7?" --json | jq -r '.result.payloads[].text'
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The flags of `vclaw agent`."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("clawid", metavar="CLAWID")
+    parser.add_argument("message", metavar="MESSAGE")
+    parser.add_argument("--json", action="store_true", help="print OpenClaw's whole answer")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the turn; print what the agent answered."""
+    if not args.message.strip():
+        raise UsageError("The message is empty.", 'vclaw agent CLAWID "MESSAGE"')
+    paths, spec = access.running(Home.from_env(), args.clawid)
+    words = [*LAUNCHER, "agent", "--agent", "main", f"--message={args.message}", "--json"]
+    with tempfile.TemporaryFile() as file:
+        status = ssh.run(paths, spec, words, stdout=file)
+        file.seek(0)
+        printed = file.read().decode(errors="replace")
+    if status > 128:  # a signal ended it: there is no answer, and the user knows
+        return status
+    answer = parse(printed)
+    if answer is None:
+        raise VclawError(
+            f"OpenClaw's agent gave no answer (exit status {status}).",
+            f"`vclaw logs {spec.name}` shows the gateway's log.",
+        )
+    if args.json:
+        output.as_json(answer)
+    elif text(answer):
+        print(text(answer))
+    if status != 0:
+        raise VclawError(
+            f"The turn ended with {answer.get('status', 'an error')}: "
+            f"{answer.get('summary', 'no reason given')}.",
+            f"`vclaw logs {spec.name}` shows the gateway's log.",
+        )
+    return 0
+
+
+def parse(printed: str) -> dict[str, Any] | None:
+    """The JSON object that `openclaw agent --json` printed, None where it printed none."""
+    try:
+        value = json.loads(printed)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def text(answer: dict[str, Any]) -> str:
+    """The answer for a person: the texts and attachments of `result.payloads`, in order."""
+    result = answer.get("result")
+    payloads = result.get("payloads") if isinstance(result, dict) else None
+    lines: list[str] = []
+    for payload in payloads if isinstance(payloads, list) else []:
+        if not isinstance(payload, dict):
+            continue
+        if payload.get("text"):
+            lines.append(str(payload["text"]).rstrip())
+        urls = payload.get("mediaUrls") or [payload.get("mediaUrl")]
+        lines += [f"Attachment: {url}" for url in urls if url]
+    return "\n".join(lines)
