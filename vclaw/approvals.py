@@ -97,7 +97,7 @@ def reach(file: ProjectFile, given: Iterable[Variable]) -> Reach:
         (key, item.text)
         for key, items in file.entries.items()
         for item in items
-        if key not in ("env", "env-file") and not _within(file, key, item.text)
+        if key not in ("env", "env-file") and not item.off and not _within(file, key, item.text)
     }
     shared = [file.folder, *(Path(item.text) for item in file.entries.get("workspace", ()))]
     for variable in given:
@@ -122,8 +122,7 @@ def _within(file: ProjectFile, key: str, text: str) -> bool:
 
         distro, _, version = text.partition("@")[0].partition(":")
         return catalogue.release(distro, version) is not None
-    # A switch that is off asks for nothing.
-    return key in HARMLESS or text == "false"
+    return key in HARMLESS
 
 
 def need_approval(old: Reach, new: Reach) -> list[str]:

@@ -1,15 +1,21 @@
-"""The boot stage: machine.json, disk.json and seed.iso in, a running virtual machine out."""
+"""The boot stage: machine.json, disk.json and seed.iso in, a running virtual machine out.
+
+`vclaw ps` asks here what runs, so what only a boot needs is imported where it boots.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vclaw import disk, fsutil, hypervisor
+from vclaw import fsutil
 from vclaw.errors import UsageError, VclawError
-from vclaw.hypervisor.machine import DirectBoot, Machine, RootDisk
 from vclaw.hypervisor.process import Process
 from vclaw.lock import locked
 from vclaw.paths import ClawPaths
+
+if TYPE_CHECKING:
+    from vclaw.hypervisor.machine import Machine, RootDisk
 
 CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 """The kernel's name of the serial console on each machine."""
@@ -20,6 +26,8 @@ def ensure(paths: ClawPaths) -> None:
 
     Raises UsageError where it runs with others, VclawError where it does not start.
     """
+    from vclaw import disk, hypervisor
+
     with locked(paths.lock):
         argv = command(paths)
         running = current(paths)
@@ -43,12 +51,18 @@ def ensure(paths: ClawPaths) -> None:
 
 def command(paths: ClawPaths) -> list[str]:
     """The hypervisor's command line for this claw as its files describe it."""
+    from vclaw import hypervisor
+    from vclaw.hypervisor.machine import Machine
+
     machine = Machine.from_json(fsutil.read_json(paths.machine))
     return hypervisor.current().argv(machine, root_disk(paths, machine), paths)
 
 
 def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:
     """The claw's own disk as the hypervisor needs to know it."""
+    from vclaw import disk
+    from vclaw.hypervisor.machine import DirectBoot, RootDisk
+
     meta = disk.load(paths.disk_meta)
     if meta is None:
         raise VclawError(

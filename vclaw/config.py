@@ -233,7 +233,7 @@ def split_variable(where: str, text: str) -> tuple[str, str | None]:
     key, equals, value = text.partition("=")
     if VARIABLE.fullmatch(key) is None:
         # A file's line is not quoted: it may be a secret, or of a file that is none of variables.
-        shown = repr(key) if where == "--env" else "this"
+        shown = repr(text) if where == "--env" else "this"
         raise UsageError(f"{where} {shown} names no variable.", "Write KEY=VALUE, or KEY alone.")
     if "\0" in value:
         raise UsageError(f"{where} {key} holds a zero byte.", "Give it a text.")

@@ -91,7 +91,7 @@ def create(
     VclawError where the disk of a finished copy is gone.
     """
     made = load(claw.disk_meta)
-    if made is not None and _survived(made):
+    if made is not None and _survived(claw, made):
         return _untouched(claw, made)
     size = virtual_size(disk_gib, meta.virtual_size)
     if meta.format == "qcow2":
@@ -117,7 +117,7 @@ def create(
 def is_whole(claw: ClawPaths) -> bool:
     """Whether the claw has its disk; raises VclawError where disk.json is damaged."""
     made = load(claw.disk_meta)
-    return made is not None and _survived(made)
+    return made is not None and _survived(claw, made)
 
 
 def settle(claw: ClawPaths) -> None:
@@ -128,9 +128,9 @@ def settle(claw: ClawPaths) -> None:
         _save(claw, replace(made, unsynced=""))
 
 
-def _survived(made: DiskMeta) -> bool:
-    """False for a copy that was not written out when the host went down: no guest used it."""
-    return made.unsynced in ("", boot_id())
+def _survived(claw: ClawPaths, made: DiskMeta) -> bool:
+    """False for a copy that was not written out when the host went down, before any boot."""
+    return made.unsynced in ("", boot_id()) or claw.run.exists()
 
 
 def _save(claw: ClawPaths, made: DiskMeta) -> None:

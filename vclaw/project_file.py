@@ -63,6 +63,7 @@ class Item:
 
     text: str
     line: int
+    off: bool = False  # a switch that is false, as if the file did not have it
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def _scalar(path: Path, setting: Setting, node: yaml.Node) -> Item:
         if not (plain and tag == "bool" and node.value.lower() in ("true", "false")):
             problem = f"{setting.key} is {_shown(node)}, and true or false was meant"
             _refuse(path, _line(node), problem, hint)
-        return Item(node.value.lower(), _line(node))
+        off = node.value.lower() == "false"
+        return Item(node.value.lower(), _line(node), off)
     form, meaning = FORMS[setting.kind]
     known = tag in ("str", "int", "float", "timestamp")
     # What cannot be printed could draw over the question that asks for approval.

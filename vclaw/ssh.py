@@ -8,7 +8,7 @@ are sessions in it.
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 import shlex
 import signal
 import socket
@@ -119,8 +119,8 @@ def remote_command(words: Sequence[str], mark: str, folder: str = WORKSPACE_DIR)
     text = (
         f": {mark}; hit=; trap hit=1 INT TERM HUP; cd {shlex.quote(folder)} || exit; "
         f"{shlex.join(words)}; status=$?; "
-        # What a shell started with & ignores SIGINT.
-        """[ -z "$hit" ] || { trap '' TERM; kill -TERM 0; }; exit $status"""
+        # What a shell started with & ignores SIGINT, and may be root's.
+        """[ -z "$hit" ] || { trap '' TERM; sudo -n kill -s TERM -- -$$; }; exit $status"""
     )
     if len(text.encode(errors="surrogateescape")) > COMMAND_BYTES_MAX:
         raise UsageError(
@@ -188,7 +188,7 @@ def run(
     command's process group; the status is that of the command then too, or 130 where it left
     none. Raises VclawError where the connection failed.
     """
-    mark = f"vclaw-{secrets.token_hex(8)}"
+    mark = f"vclaw-{os.urandom(8).hex()}"
     command = session_argv(paths, spec, remote_command(words, mark), tty=tty)
     connect(paths, spec)
     passer = _Passer(

@@ -114,12 +114,12 @@ def _member(path: str, seen: os.stat_result, kind: bytes) -> tarfile.TarInfo:
     return member
 
 
-def unpack(stream: IO[bytes], root: str, parent: int, name: str, left_out: LeftOut) -> None:
+def unpack(stream: IO[bytes], root: str, parent: int, name: str, left_out: LeftOut) -> int:
     """Write a tar stream whose members are `root` and what is below it as `parent`/`name`.
 
-    What is there already is replaced, folders are merged. Raises VclawError where the stream is
-    damaged, empty, or holds a name that is not below `root`; nothing outside of `name` is ever
-    written.
+    What is there already is replaced, folders are merged. Returns how many members there were.
+    Raises VclawError where the stream is damaged or holds a name that is not below `root`;
+    nothing outside of `name` is ever written.
     """
     target = _Target(parent, name, left_out)
     try:
@@ -131,8 +131,7 @@ def unpack(stream: IO[bytes], root: str, parent: int, name: str, left_out: LeftO
         raise VclawError(f"What came from the guest is no whole archive: {error}.") from None
     except (OverflowError, ValueError) as error:
         raise VclawError(f"What came from the guest is damaged: {error}.") from None
-    if target.count == 0:
-        raise VclawError("Nothing came from the guest.")
+    return target.count
 
 
 def _parts(path: str, root: str) -> tuple[str, ...]:

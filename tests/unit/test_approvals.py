@@ -15,7 +15,10 @@ from vclaw.paths import Home
 from vclaw.project_file import ProjectFile
 from vclaw.settings import Setting
 
-SETTINGS = run_verb.settings() | {"later": Setting("later", "later", "text", False, "")}
+SETTINGS = run_verb.settings() | {
+    "later": Setting("later", "later", "text", False, ""),
+    "switch": Setting("switch", "switch", "switch", False, ""),
+}
 
 
 @pytest.fixture
@@ -45,6 +48,7 @@ def reach(project: Path, text: str) -> Reach:
         "image: debian:bookworm",
         "workspace: .",
         "workspace: sub",
+        "switch: false",
     ],
 )
 def test_what_stays_within_the_guest_needs_no_approval(project: Path, text: str) -> None:
@@ -66,7 +70,8 @@ def test_what_stays_within_the_guest_needs_no_approval(project: Path, text: str)
         ("ca-cert: ca.pem", "give the guest the certificates in {}/project/ca.pem"),
         ("env: [HOME]", "give the guest this host's variable HOME"),
         ("env: [BASE_URL=http://x]", "set the variable BASE_URL in the guest"),
-        ("later: x", "later: x"),
+        ("later: 'false'", "later: false"),
+        ("switch: true", "switch: true"),
     ],
 )
 def test_what_reaches_further_is_named(project: Path, text: str, asked: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -116,7 +117,8 @@ ssh.USER = sshd.USER
 run = ssh.remote_command
 ssh.remote_command = lambda words, mark: run(words, mark, work)
 try:
-    sys.exit(ssh.run(ClawPaths(Path(root)), sshd.spec("demo", Path(work), int(port)), words))
+    spec = sshd.spec("demo", Path(work), int(port))
+    sys.exit(ssh.run(ClawPaths(Path(root)), spec, words, tty=sys.stdin.isatty()))
 except VclawError as error:
     print(error.message, file=sys.stderr)
     sys.exit(error.exit_status)
@@ -296,3 +298,48 @@ def test_a_guest_without_sshd_is_told_in_a_sentence(guest: tuple[ClawPaths, Claw
     with pytest.raises(VclawError, match="demo takes no SSH connection") as caught:
         ssh.connect(paths, replace(spec, ssh_port=9))
     assert "vclaw logs demo --serial" in caught.value.hint
+
+
+@needs_sshd
+def test_a_terminal_carries_ctrl_c_itself(guest: tuple[ClawPaths, ClawSpec]) -> None:
+    parent, child = pty.openpty()
+    try:
+        running = subprocess.Popen(
+            driver(guest, "sh", "-c", "test -t 0 && test -t 1 && echo ready $$; exec sleep 300"),
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            start_new_session=True,
+        )
+        said = b""
+        while b"\n" not in said:
+            said += os.read(parent, 1000)
+        assert said.startswith(b"ready ")
+        os.write(parent, b"\x03")
+        assert running.wait(30) == 128 + signal.SIGINT
+        wait_until_gone([int(said.split()[1])])
+    finally:
+        os.close(parent)
+        os.close(child)
+
+
+@needs_sshd
+def test_sigterm_ends_a_command_on_a_terminal_too(guest: tuple[ClawPaths, ClawSpec]) -> None:
+    parent, child = pty.openpty()
+    try:
+        running = subprocess.Popen(
+            driver(guest, "sh", "-c", "echo $$; exec sleep 300"),
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            start_new_session=True,
+        )
+        said = b""
+        while b"\n" not in said:
+            said += os.read(parent, 1000)
+        running.terminate()
+        assert running.wait(30) == 128 + signal.SIGTERM
+        wait_until_gone([int(said)])
+    finally:
+        os.close(parent)
+        os.close(child)

@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from vclaw import boot, channel, fsutil, gateway, hypervisor, identity, readiness
+from vclaw import boot, channel, disk, fsutil, gateway, hypervisor, identity, readiness
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import locked
@@ -93,6 +93,7 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
                 hypervisor.current().quit(paths)
                 process.wait(10.0)
             process.end()
+        disk.settle(paths)
         boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error)
 
 

@@ -37,8 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the merged settings; nothing is made and nothing is asked."""
-    plan = project.look(Home.from_env(), args, run_verb.settings())
-    rows = plan.merged.rows
+    home, settings = Home.from_env(), run_verb.settings()
+    plan = project.look(home, args, settings)
+    with project.locating(plan):
+        rows = project.rows(home, plan, args, settings)
     if args.json:
         output.as_json(
             {

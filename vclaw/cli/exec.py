@@ -41,7 +41,7 @@ def add_command(parser: argparse.ArgumentParser) -> None:
 def split(words: Sequence[str]) -> tuple[bool, list[str]]:
     """(whether a terminal is asked for, the command) of what follows the claw's name.
 
-    argparse takes flags before the claw's name alone, once what follows is taken as it is.
+    argparse knows flags before the claw's name alone, once it leaves all that follows as it is.
     """
     rest = list(words)
     tty = False

@@ -13,7 +13,8 @@ LAUNCHER = ("sudo", "-n", "/bin/sh", "/run/vclaw/seed/vclaw/openclaw.sh")
 """Runs OpenClaw's command line with the gateway's environment; see vclaw/guest/openclaw.sh."""
 
 EXAMPLES = """\
-It runs with the gateway's environment and its state, which survives stop and start.
+It runs with the gateway's environment and its state, which survives stop and start, and on a
+terminal where there is one.
 
 examples:
   vclaw openclaw my-claw -- channels login
@@ -24,14 +25,13 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The flags of `vclaw openclaw`."""
-    parser.usage = "vclaw openclaw CLAWID [-t] -- [ARG ...]"
+    parser.usage = "vclaw openclaw CLAWID -- [ARG ...]"
     parser.epilog = EXAMPLES
-    parser.add_argument("-t", "--tty", action="store_true", help="a terminal (default: if any)")
     exec_verb.add_command(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run it, on a terminal where there is one, and return its exit status."""
-    _, words = exec_verb.split(args.words)
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
     paths, spec = access.running(Home.from_env(), args.clawid)
     return ssh.run(paths, spec, [*LAUNCHER, *words], tty=exec_verb.on_terminal())

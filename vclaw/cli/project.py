@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from vclaw.errors import UsageError, VclawError
 from vclaw.model import ClawSpec
 from vclaw.paths import Home
 from vclaw.project_file import FILE_NAME, ProjectFile
-from vclaw.settings import Merged, Setting, merge
+from vclaw.settings import Merged, Row, Setting, merge
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Plan:
     file: ProjectFile | None
     variables: tuple[Variable, ...]  # the file's
     options: RunOptions  # without the file's variables
-    merged: Merged
+    merged: Merged  # of flags and file alone
     reach: Reach
     unapproved: tuple[str, ...]  # what the file asks for beyond what was approved
 
@@ -53,9 +54,16 @@ def look(home: Home, args: argparse.Namespace, settings: Mapping[str, Setting]) 
     fields = RunOptions.__dataclass_fields__
     options = RunOptions(**{name: value for name, value in said.items() if name in fields})
     unapproved = tuple(approvals.need_approval(before, wanted))
-    name = config.claw_name(options)
-    rows = merge(settings, vars(args), file, _before(home, name), _defaults(settings, options))
-    return Plan(file, given, options, rows, wanted, unapproved)
+    return Plan(file, given, options, merged, wanted, unapproved)
+
+
+def rows(
+    home: Home, plan: Plan, args: argparse.Namespace, settings: Mapping[str, Setting]
+) -> tuple[Row, ...]:
+    """Every setting with its value and source, the claw's own and the defaults included."""
+    before = _before(home, config.claw_name(plan.options))
+    defaults = _defaults(settings, plan.options)
+    return merge(settings, vars(args), plan.file, before, defaults).rows
 
 
 def options_of(home: Home, plan: Plan) -> RunOptions:
@@ -85,8 +93,16 @@ def _require_approval(home: Home, file: ProjectFile, plan: Plan) -> None:
     )
 
 
-def located(error: UsageError, plan: Plan) -> UsageError:
-    """The error with the line of vclaw.yaml, where what it is about was said there."""
+@contextlib.contextmanager
+def locating(plan: Plan) -> Iterator[None]:
+    """Add the line of vclaw.yaml to a UsageError about what was said there."""
+    try:
+        yield
+    except UsageError as error:
+        raise _located(error, plan) from None
+
+
+def _located(error: UsageError, plan: Plan) -> UsageError:
     if plan.file is None:
         return error
     for row in plan.merged.rows:

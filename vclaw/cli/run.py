@@ -69,12 +69,11 @@ def run(args: argparse.Namespace) -> int:
     home = Home.from_env()
     plan = project.look(home, args, settings())
     wait = not plan.said("no_wait", False)
-    timeout = seconds(plan.said("ready_timeout_secs", str(int(READY_TIMEOUT_SECS))))
     options = project.options_of(home, plan)
     try:
-        claw = launch.launch(home, options, progress, wait=wait, timeout=timeout)
-    except UsageError as error:
-        raise project.located(error, plan) from None
+        with project.locating(plan):
+            timeout = seconds(plan.said("ready_timeout_secs", str(int(READY_TIMEOUT_SECS))))
+            claw = launch.launch(home, options, progress, wait=wait, timeout=timeout)
     except KeyboardInterrupt:
         progress.say("interrupted; `vclaw ps` shows what there is, `vclaw rm CLAWID` removes it")
         raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
-from vclaw.hypervisor.process import Process
-from vclaw.paths import ClawPaths, Home
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
+    from vclaw.hypervisor.process import Process
+    from vclaw.paths import ClawPaths, Home
 
 
 class Hypervisor(Protocol):

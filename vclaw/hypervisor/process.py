@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -39,7 +40,8 @@ class Process:
         for signum, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 10.0)):
             if not self.alive:
                 return
-            os.kill(self.pid, signum)
+            with contextlib.suppress(ProcessLookupError):  # it ended between the two lines
+                os.kill(self.pid, signum)
             self.wait(seconds)
 
     def wait(self, seconds: float) -> bool:

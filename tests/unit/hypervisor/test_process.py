@@ -120,7 +120,6 @@ def test_end_kills_what_does_not_listen(spawn: Spawn) -> None:
     assert time.monotonic() - start < 5
 
 
-@pytest.mark.xfail(raises=ProcessLookupError, strict=True, reason="Process.end does not expect it")
 def test_end_may_come_too_late(spawn: Spawn, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process ends by itself between the look at it and the signal."""
     child = spawn()

@@ -58,7 +58,12 @@ class Qemu:
             child = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        started(Process(child.pid, start_mark(child.pid), tuple(argv)))
+        try:
+            started(Process(child.pid, start_mark(child.pid), tuple(argv)))
+        except BaseException:  # nobody would ever find a process that is not recorded
+            child.kill()
+            child.wait()
+            raise
         deadline = time.monotonic() + START_SECONDS
         while child.poll() is None:
             if paths.qmp.exists() and self.state(paths) != "unknown":
