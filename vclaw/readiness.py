@@ -22,6 +22,10 @@ POLL_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
 """A busy emulated guest takes its time for an answer."""
 
+SERVICE_SECONDS = 30.0
+"""Pause between two questions to the guest's systemd: asked every second, they take an emulated
+guest's processors away from the very start that is waited for."""
+
 REMINDER_SECONDS = 30.0
 """How often a wait that shows no progress says what it waits for."""
 
@@ -135,6 +139,7 @@ class _Watch:
         self._generation = fsutil.read_json(paths.guest)["generation"]
         self._start = self._said = time.monotonic()
         self._restarts = 0
+        self._next_look = self._start + SERVICE_SECONDS
         self.passed: dict[str, float] = {}
         self.steps: list[dict[str, Any]] = []
 
@@ -166,7 +171,8 @@ class _Watch:
                         f"The guest could not apply its settings: {report['error']}",
                         f"The guest's console is in {self._paths.serial_log}.",
                     )
-        elif len(self.passed) == GATEWAY_CHECKS_FROM:
+        elif len(self.passed) == GATEWAY_CHECKS_FROM and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + SERVICE_SECONDS
             self._look_at_service()
         return Observation(process.alive, report, self._generation, self._port)
 

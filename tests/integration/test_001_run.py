@@ -38,6 +38,7 @@ def claw(image_ref: str, workspace: Path, shared_env: dict[str, str]) -> Iterato
 
 
 @pytest.mark.vm
+@pytest.mark.full
 def test_run_ends_ready_and_rm_leaves_nothing(
     claw: dict[str, Any], home: Path, workspace: Path, shared_env: dict[str, str]
 ) -> None:

@@ -1,4 +1,7 @@
-"""One claw for each kind of image, shared by all tests that need a ready one."""
+"""One claw for each kind of image, shared by all tests that need a ready one.
+
+The Debian claw's tests run in the order of their files' names: ready, at work, its life and end.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import CLOSED_URL
+from tests.support.claw import Claw
+from tests.support.command import CLOSED_URL, run_vclaw, show
 from vclaw.paths import Home
 
+NAME = "tests-debian"
 
-@pytest.fixture(scope="module")
+READY_SECONDS = "1800"
+"""An emulated guest on a slow host may need most of it; nothing waits for it otherwise."""
+
+
+@pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder; where root runs the tests, it belongs to somebody else."""
     folder = tmp_path_factory.mktemp("project")
@@ -24,14 +33,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
     """A VCLAW_DATA_DIR with a short path, as unix sockets need it."""
     with tempfile.TemporaryDirectory(prefix="vclaw-") as folder:
         yield Path(folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def env(data_dir: Path) -> dict[str, str]:
     """Claws of the tests' own; images and runtimes from the cache that this user has anyway."""
     return {
@@ -39,3 +48,27 @@ def env(data_dir: Path) -> dict[str, str]:
         "VCLAW_DATA_DIR": str(data_dir),
         "VCLAW_UBUNTU_URL": CLOSED_URL,
     }
+
+
+@pytest.fixture(scope="session")
+def run_words(project: Path) -> list[str]:
+    """The command that made the claw; the same words again find it."""
+    words = ["run", "debian:12", f"--name={NAME}", f"--workspace={project}"]
+    return [*words, "--publish", "28080:8080", "--env", 'GREETING=hello "you" $HOME']
+
+
+@pytest.fixture(scope="session")
+def claw(env: dict[str, str], run_words: list[str]) -> Iterator[Claw]:
+    """A ready claw, after a first wait that was far too short."""
+    impatient = run_vclaw(*run_words, "--ready-timeout-secs", "15", env=env, timeout=1800)
+    claw = Claw(NAME, env)
+    try:
+        assert impatient.returncode == 1, show(impatient)
+        assert "was not ready within 15 s: 'guest booted'" in impatient.stderr, show(impatient)
+        assert str(claw.paths.serial_log) in impatient.stderr, show(impatient)
+        assert claw.row()["status"] == "unhealthy"
+        assert "was not ready within 15 s" in claw.row()["last_error"]
+        claw.vclaw(*run_words, "--ready-timeout-secs", READY_SECONDS, minutes=40)
+        yield claw
+    finally:
+        run_vclaw("rm", NAME, "--yes", "--force", env=env, timeout=300)

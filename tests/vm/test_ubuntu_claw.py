@@ -60,7 +60,8 @@ def claw(
     claw = Claw(NAME, env)
     try:
         # No ref: the server answers, so this is the default image.
-        done = claw.vclaw("run", f"--name={NAME}", f"--workspace={project}")
+        words = ["run", f"--name={NAME}", f"--workspace={project}"]
+        done = claw.vclaw(*words, "--ready-timeout-secs=1800", minutes=45)
         assert "image ubuntu:24.04" in done.stderr
         yield claw
     finally:

@@ -18,7 +18,7 @@ from vclaw.progress import Progress
 BUSY_SECONDS = 0.5
 """How long a command waits for another one that works on the same claw."""
 
-QUIESCE_SECONDS = 10.0
+QUIESCE_SECONDS = 30.0
 """What OpenClaw is given to end its work before a pause."""
 
 STOP_SECONDS = 180.0

@@ -98,7 +98,7 @@ def ssh(guest: dict[str, Any]) -> None:
         keys / "sshd_config.d/00-vclaw.conf",
         "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\n"
         "PermitRootLogin prohibit-password\nAuthorizedKeysFile /etc/vclaw/authorized_keys\n"
-        "UseDNS no\n",
+        "UseDNS no\nMaxSessions 100\n",
     )
     write(Path("/etc/vclaw/authorized_keys"), guest["ssh"]["authorized"])
     # Without a host key sshd failed until now, maybe so often that systemd gave it up.

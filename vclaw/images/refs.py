@@ -26,11 +26,12 @@ def parse(text: str, arch: str | None = None, home: Home | None = None) -> Image
     `home` remembers. Raises UsageError.
     """
     arch = parse_arch(arch or host_arch())
-    if "/" in text or (text and Path(text).is_file()):
-        return _local(text, arch, home or Home.from_env())
     name, at, serial = text.partition("@")
     distro, _, version = name.strip().lower().partition(":")
     known = catalogue.release(distro, version)
+    # A known name never means a file: a guest could put one of that name into the workspace.
+    if known is None and ("/" in text or (text and Path(text).is_file())):
+        return _local(text, arch, home or Home.from_env())
     if known is None:
         raise UsageError(f"There is no image {text!r}.", _nearest(name) + HINT)
     if at:

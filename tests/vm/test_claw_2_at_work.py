@@ -1,7 +1,4 @@
-"""A user's day in a ready claw: commands, signals, copies, logs, OpenClaw's own command line.
-
-Takes the `claw` and `project` fixtures of the module it is run from.
-"""
+"""A user's day in a ready claw: commands, signals, copies, logs, OpenClaw's own command line."""
 
 from __future__ import annotations
 
