@@ -205,7 +205,7 @@ def test_cp_does_not_follow_a_link_that_the_guest_planted(
 
 
 def test_logs_show_the_gateway_the_bootstrap_the_console_and_qemu(claw: Claw) -> None:
-    assert "18789" in claw.vclaw("logs", claw.name).stdout
+    assert "[gateway] ready" in claw.vclaw("logs", claw.name).stdout
     assert "vclaw: gateway done" in claw.vclaw("logs", claw.name, "--bootstrap").stdout
     assert "vclaw: gateway done" in claw.vclaw("logs", claw.name, "--serial").stdout
     claw.vclaw("logs", claw.name, "--qemu")
