@@ -89,20 +89,7 @@ def decide(
         workspace(options.workspace) if options.workspace or not existing else existing.workspace
     )
     check_outside(folder, home)
-    if existing is None:
-        base = ClawSpec(
-            name=name,
-            image=ImageRef("", "", ""),
-            openclaw_version="",
-            workspace=folder,
-            cpus=min(CPUS_MOST, os.cpu_count() or 1),
-            memory_mib=MEMORY_MIB,
-            disk_gib=DISK_GIB,
-            gateway_port=0,
-            ssh_port=0,
-        )
-    else:
-        base = existing
+    base = existing or _fresh(name, folder)
     spec = replace(
         base,
         workspace=folder,
@@ -127,6 +114,21 @@ def decide(
     if existing is not None:
         check_same(existing, spec)
     return spec
+
+
+def _fresh(name: str, folder: Path) -> ClawSpec:
+    """A claw of which nothing was said; ports, image and version are chosen later."""
+    return ClawSpec(
+        name=name,
+        image=ImageRef("", "", ""),
+        openclaw_version="",
+        workspace=folder,
+        cpus=min(CPUS_MOST, os.cpu_count() or 1),
+        memory_mib=MEMORY_MIB,
+        disk_gib=DISK_GIB,
+        gateway_port=0,
+        ssh_port=0,
+    )
 
 
 def _same_ports(spec: ClawSpec, port: str | None) -> ClawSpec:

@@ -19,7 +19,13 @@ def running(home: Home, name: str) -> tuple[ClawPaths, ClawSpec]:
     spec = record.load(paths)
     if not boot.is_up(paths):
         raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")
+    refuse_suspended(paths)
+    return paths, spec
+
+
+def refuse_suspended(paths: ClawPaths) -> None:
+    """Raise UsageError where the claw's guest stands still."""
     # The file alone proves nothing, and the question costs time, so it is asked only then.
     if paths.suspended.exists() and hypervisor.current().state(paths) == "paused":
+        name = paths.root.name
         raise UsageError(f"{name} is suspended.", f"`vclaw resume {name}` lets it go on.")
-    return paths, spec

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vclaw import boot, certificates, config, fsutil, hypervisor, identity, runtime, seed
-from vclaw.claws import record
+from vclaw.claws import access, record
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine, Share
@@ -40,6 +40,8 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     paths = home.claw(name)
     existing = _existing(paths)
     running = existing is not None and boot.is_up(paths)
+    if running:
+        access.refuse_suspended(paths)
     others = _others(home, name)
     chooser = config.Chooser(
         image=lambda text: _image(home, text, progress),

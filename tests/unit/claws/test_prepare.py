@@ -188,6 +188,14 @@ def test_a_running_claw_takes_no_other_settings(world: World, changes: dict[str,
     assert boot.is_up(made.paths)
 
 
+def test_a_suspended_claw_is_to_be_resumed_and_not_waited_for(world: World) -> None:
+    made = run(world)
+    lifecycle.suspend(made.paths, Silent())
+    with pytest.raises(UsageError, match="new is suspended") as refused:
+        run(world)
+    assert "vclaw resume new" in refused.value.hint
+
+
 def test_a_name_whose_record_is_broken_is_refused(world: World) -> None:
     world.paths.spec.write_text("{")
     with pytest.raises(UsageError, match="demo already, and it is broken") as caught:
