@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import time
 from dataclasses import dataclass
 
 from vclaw import boot, fsutil, gateway, hypervisor, openclaw
@@ -119,5 +119,4 @@ def _updated(paths: ClawPaths) -> str:
     ]
     if not times:
         return ""
-    when = datetime.datetime.fromtimestamp(max(times), datetime.UTC)
-    return when.strftime("%Y-%m-%d %H:%M:%S")
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(max(times)))

@@ -7,7 +7,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from types import FrameType, ModuleType
 from typing import NoReturn
 
@@ -103,14 +103,19 @@ class Parser(argparse.ArgumentParser):
 
 def _dispatch(words: list[str]) -> int:
     chosen = next((word for word in words if not word.startswith("-")), None)
-    parser, modules = build_parser((chosen,))
+    # Two dozen parsers take longer to make than `vclaw ps` has: all are made where one may be
+    # asked about the others.
+    shown = {chosen: VERBS[chosen]} if chosen in VERBS and words[0] == chosen else VERBS
+    parser, modules = build_parser((chosen,), shown)
     args = parser.parse_args(words)
     status: int = modules[args.verb].run(args)  # argparse exits with 2 where there is no verb
     return status
 
 
-def build_parser(wanted: Container[str | None]) -> tuple[Parser, dict[str, ModuleType]]:
-    """The parser of all verbs, and the modules of those `wanted`, whose flags it knows."""
+def build_parser(
+    wanted: Container[str | None], shown: Mapping[str, str] = VERBS
+) -> tuple[Parser, dict[str, ModuleType]]:
+    """The parser of the verbs `shown`, and the modules of those `wanted`, whose flags it knows."""
     parser = Parser(
         prog="vclaw",
         description="Run the OpenClaw agent in a real virtual machine with your project mounted.",
@@ -120,7 +125,7 @@ def build_parser(wanted: Container[str | None]) -> tuple[Parser, dict[str, Modul
     parser.add_argument("--version", action="version", version=f"vclaw {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     modules = {}
-    for verb, summary in VERBS.items():
+    for verb, summary in shown.items():
         sub = verbs.add_parser(
             verb,
             help=summary,
