@@ -36,13 +36,15 @@ types: setup ## mypy, strict
 	$(VENV)/mypy
 
 unit: setup ## tests that boot no VM
-	$(PYTEST) -q tests/unit tests/pipeline
+	$(PYTEST) -q -n auto tests/unit tests/pipeline
 
 test: setup lint types ## everything but what is marked `full`; boots two VMs
-	$(PYTEST) -m 'not full'
+	$(PYTEST) -q -n auto -m 'not vm and not full'
+	$(PYTEST) -v -m 'vm and not full'
 
 test-full: setup lint types ## everything; may take an hour without KVM
-	$(PYTEST)
+	$(PYTEST) -q -n auto -m 'not vm'
+	$(PYTEST) -v -m vm
 
 bench: setup ## table of ratios against cp, curl, xorriso, QEMU; ARGS=--run adds whole boots
 	$(VENV)/python -m tests.bench $(ARGS)
