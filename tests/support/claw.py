@@ -57,6 +57,15 @@ class Claw:
         rows = json.loads(self.vclaw("ps", "--json").stdout)
         return next(row for row in rows if row["name"] == self.name)
 
+    def row_when_ready(self, seconds: float = 120.0) -> dict[str, Any]:
+        """Its row once `ps` calls it ready: `ps` gives a gateway 0.4 s to answer, and an emulated
+        one that has just started is too busy for that now and then.
+        """
+        deadline = time.monotonic() + seconds
+        while (row := self.row())["status"] != "ready" and time.monotonic() < deadline:
+            time.sleep(2)
+        return row
+
     def ssh(self, script: str, seconds: float = SSH_SECONDS) -> str:
         """Run a shell script in the guest as its user and return what it printed."""
         argv = [

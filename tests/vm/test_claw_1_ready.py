@@ -27,7 +27,7 @@ def base(claw: Claw) -> str:
 def test_the_gateway_is_ready_and_ps_says_so(claw: Claw) -> None:
     answer = requests.get(base(claw) + "/readyz", timeout=60)
     assert (answer.status_code, answer.json()["ready"]) == (200, True)
-    row = claw.row()
+    row = claw.row_when_ready()
     assert (row["status"], row["image"], row["last_error"]) == ("ready", "debian:12", "")
     assert row["gateway"] == base(claw) + "/"
 
@@ -121,7 +121,7 @@ def test_other_settings_are_refused_while_it_runs(claw: Claw, run_words: list[st
     assert "running with other settings" in done.stderr
     other = claw.vclaw("run", "debian:13", f"--name={claw.name}", status=2)
     assert "There is a claw" in other.stderr
-    assert claw.row()["status"] == "ready"
+    assert claw.row_when_ready()["status"] == "ready"
 
 
 def test_a_second_claw_boots_beside_it_on_other_ports(

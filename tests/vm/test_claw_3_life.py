@@ -27,7 +27,7 @@ def test_suspend_stops_the_guest_and_resume_sets_its_clock(claw: Claw) -> None:
         requests.get(base(claw) + "/healthz", timeout=3)
     time.sleep(20)
     claw.vclaw("resume", claw.name)
-    assert claw.row()["status"] == "ready"
+    assert claw.row_when_ready()["status"] == "ready"
     difference = abs(time.time() - float(claw.ssh("date +%s.%N")))
     assert difference < 10, "the guest's clock stood still while it was suspended"
     assert gateway.health(claw.spec.gateway_port, claw.token, 120) is not None

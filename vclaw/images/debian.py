@@ -33,7 +33,7 @@ BUILD_SPACE = 3 * 2**30
 PACKAGES = (
     "systemd-sysv,udev,dbus,cloud-init,openssh-server,ca-certificates,curl,python3,iproute2,"
     "netplan.io,systemd-resolved,systemd-timesyncd,sudo,git,procps,less,zstd,e2fsprogs,kmod,"
-    "locales"
+    "locales,cloud-guest-utils,fdisk"
 )
 
 INITRAMFS_MODULES = ("virtio_pci", "virtio_blk", "ext4")
