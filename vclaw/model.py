@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ GATEWAY_GUEST_PORT = 18789
 
 def host_arch() -> str:
     """The host's architecture as Debian names it; an unknown one is returned as it is."""
-    machine = platform.machine().lower()
+    machine = os.uname().machine.lower()
     return ARCHES.get(machine, machine)
 
 

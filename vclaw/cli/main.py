@@ -91,6 +91,17 @@ def _reader_left() -> int:
     return 1
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """argparse's help, with a width of its own: argparse imports shutil to learn the terminal's."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            columns = 100
+        super().__init__(prog, width=columns - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, but its complaints are two sentences like all others."""
 
@@ -120,17 +131,18 @@ def build_parser(
         prog="vclaw",
         description="Run the OpenClaw agent in a real virtual machine with your project mounted.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.add_argument("--version", action="version", version=f"vclaw {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    # Without `prog` argparse formats its own usage to learn it, which imports half of shutil.
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="vclaw")
     modules = {}
     for verb, summary in shown.items():
         sub = verbs.add_parser(
             verb,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Help,
         )
         if verb in wanted:
             modules[verb] = importlib.import_module(f"vclaw.cli.{verb.replace('-', '_')}")
