@@ -11,6 +11,9 @@ from pathlib import Path
 
 from vclaw.errors import VclawError
 
+BUSY_SECONDS = 0.5
+"""How long a command waits for another one that works on the same claw."""
+
 _held: set[Path] = set()
 """Locks that this process holds now; vclaw's work is done by one thread."""
 

@@ -9,7 +9,7 @@ from vclaw.claws import prepare, status
 from vclaw.claws.prepare import Prepared
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
-from vclaw.lock import locked
+from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.paths import Home
 from vclaw.progress import Progress
 from vclaw.tasks import pipeline
@@ -33,7 +33,7 @@ def launch(
         progress.say(providers.missing(spec.name))
     goal = f"{'ready' if wait else 'boot'}:{spec.name}"
     try:
-        with locked(paths.lock, prepare.BUSY_SECONDS):
+        with locked(paths.lock, BUSY_SECONDS):
             if not boot.is_up(paths):
                 boot.forget(paths.last_error)
             try:

@@ -11,12 +11,9 @@ from pathlib import Path
 from vclaw import boot, channel, disk, fsutil, gateway, hypervisor, identity, readiness
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
-from vclaw.lock import locked
+from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
-
-BUSY_SECONDS = 0.5
-"""How long a command waits for another one that works on the same claw."""
 
 QUIESCE_SECONDS = 30.0
 """What OpenClaw is given to end its work before a pause."""

@@ -12,13 +12,10 @@ from vclaw.claws import access, record
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine, Share
-from vclaw.lock import locked
+from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.model import ClawSpec, ImageRef
 from vclaw.paths import ClawPaths, Home
 from vclaw.progress import Progress
-
-BUSY_SECONDS = 0.5
-"""How long a command waits for another one that works on the same claw."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ PROGRAMS = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 TCG_CODE_CACHE_MIB = 1024
 """A gateway start flushed the default code cache several times over."""
 
-SERIAL_CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
-
 AGENT_PORT = "org.vclaw.agent"
 """Name of the guest agent's virtio-serial port."""
 
