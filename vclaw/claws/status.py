@@ -19,8 +19,8 @@ ASK_SECONDS = 0.4
 class ClawStatus:
     """One row of `vclaw ps`.
 
-    `status` is booting (its gateway does not answer yet), running (it answers and is not
-    ready), ready, suspended, unhealthy, stopped, exited or broken.
+    `status` is booting (its gateway does not answer yet), running (it is not ready, or too busy
+    to say so in time), ready, suspended, unhealthy, stopped, exited or broken.
     """
 
     name: str
@@ -73,10 +73,17 @@ def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
         return "suspended", ""
     if state != "running":
         return "unhealthy", f"QEMU's state is {state}."
+    began = time.monotonic()
     if gateway.probe(port, "/readyz", ASK_SECONDS):
         return "ready", ""
-    if paths.ready.exists() or paths.last_error.exists():
-        return "unhealthy", last_error(paths) or "OpenClaw was ready and does not answer now."
+    silent = time.monotonic() - began >= ASK_SECONDS
+    if paths.last_error.exists():
+        return "unhealthy", last_error(paths)
+    if paths.ready.exists():
+        # A listing cannot wait long enough to tell a busy gateway from a hung one.
+        if silent:
+            return "running", f"OpenClaw was ready and did not answer within {ASK_SECONDS:g} s."
+        return "unhealthy", "OpenClaw was ready and does not answer now."
     live = gateway.probe(port, "/healthz", ASK_SECONDS)
     return ("running" if live else "booting"), ""
 

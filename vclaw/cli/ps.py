@@ -12,7 +12,7 @@ from vclaw.paths import Home
 EXAMPLES = """\
 STATUS is asked of the world at every call:
   booting    its virtual machine runs, and OpenClaw does not answer yet
-  running    OpenClaw answers and is not ready yet
+  running    OpenClaw answers and is not ready yet, or was ready and is too busy to answer
   ready      OpenClaw is ready
   suspended  paused; `vclaw resume` lets it go on
   unhealthy  it was ready, or should have been, and is not; LAST_ERROR says more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -134,6 +135,15 @@ def test_the_status_follows_from_what_is_true(
     if error:
         status.record_error(alive.paths, VclawError(error))
     assert of(alive) == expected
+
+
+def test_a_gateway_that_was_ready_and_is_silent_now_is_not_called_unhealthy(
+    alive: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hypervisor, "current", lambda: Frozen("running"))
+    fsutil.write_json(alive.paths.ready, {"schema": 1})
+    with socket.create_server(("127.0.0.1", alive.spec.gateway_port)):
+        assert of(alive) == ("running", "OpenClaw was ready and did not answer within 0.4 s.")
 
 
 @pytest.mark.parametrize("live", [True, False])
