@@ -16,6 +16,9 @@ STATE_DIR = "/var/lib/openclaw"
 WORKSPACE_DIR = "/workspace"
 """The user's project in the guest."""
 
+CONTROL_UI_DIR = "/opt/openclaw/lib/openclaw/node_modules/openclaw/dist/control-ui"
+"""The Control UI's files on the runtime disk."""
+
 
 def config(gateway_port: int) -> dict[str, Any]:
     """openclaw.json's settings for a gateway that the host reaches at `gateway_port`."""
@@ -31,7 +34,11 @@ def config(gateway_port: int) -> dict[str, Any]:
                 "allowedOrigins": [
                     f"http://127.0.0.1:{gateway_port}",
                     f"http://localhost:{gateway_port}",
-                ]
+                ],
+                # Named, the folder is served as it is. Otherwise a start copies its 54 MB into the
+                # state folder; an emulated gateway is busy with that for minutes after it is
+                # ready, and no suspension is granted meanwhile.
+                "root": CONTROL_UI_DIR,
             },
         },
         "agents": {

@@ -152,7 +152,7 @@ def prune(tree: Path, arch: str) -> None:
 def finish(tree: Path, version: str, arch: str) -> None:
     """Add the programs of bin/, manifest.json (what this is) and the list of files to warm.
 
-    Raises VclawError where the tree holds no OpenClaw that can be started.
+    Raises VclawError where the tree holds no OpenClaw that can be started and looked at.
     """
     for name in recipe.PROGRAMS:
         path = tree / "bin" / name
@@ -160,11 +160,12 @@ def finish(tree: Path, version: str, arch: str) -> None:
         path.chmod(0o755)
     about = {"openclaw": version, "node": recipe.NODE_VERSION, "arch": arch}
     fsutil.write_json(tree / "manifest.json", about)
-    if not (tree / recipe.ENTRY).is_file():
-        raise VclawError(
-            f"OpenClaw {version} has no {recipe.ENTRY.name}, so it cannot be started.",
-            f"Choose another version; {recipe.DEFAULT_VERSION} is tested.",
-        )
+    for needed in (recipe.ENTRY, recipe.CONTROL_UI):
+        if not (tree / needed).is_file():
+            raise VclawError(
+                f"OpenClaw {version} has no {needed}, which vclaw counts on.",
+                f"Choose another version; {recipe.DEFAULT_VERSION} is tested.",
+            )
     files = (path for path in tree.rglob("*") if path.is_file())
     warm = recipe.warm_list(path.relative_to(tree).as_posix() for path in files)
     (tree / recipe.WARM_LIST).write_text("".join(f"{path}\n" for path in warm))

@@ -38,6 +38,7 @@ NPM = PurePosixPath("lib/node_modules/npm")
 APP = PurePosixPath("lib/openclaw")
 """The folder of package.json, package-lock.json and node_modules."""
 ENTRY = APP / "node_modules/openclaw/openclaw.mjs"
+CONTROL_UI = APP / "node_modules/openclaw/dist/control-ui/index.html"
 """Paths in the disk, from its root."""
 
 PROGRAMS = {

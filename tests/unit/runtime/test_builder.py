@@ -46,6 +46,8 @@ class FakeNpm:
             package = cwd / "node_modules/openclaw"
             package.mkdir(parents=True)
             (package / "openclaw.mjs").write_text("// entry\n")
+            (package / "dist/control-ui").mkdir(parents=True)
+            (package / "dist/control-ui/index.html").write_text("<html></html>\n")
             (package / "index.d.ts").write_text("// types\n")
             (package / ".openclaw-lifecycle-pending").write_text("pending\n")
         return self.answer if words[0] == "view" else ""

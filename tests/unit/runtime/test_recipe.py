@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
+from vclaw import openclaw
 from vclaw.runtime import recipe
 
 MODULES = "lib/openclaw/node_modules"
@@ -229,3 +230,8 @@ def test_npm_installs_for_the_guest_without_scripts() -> None:
     options = recipe.npm_options("arm64")
     for option in ("--ignore-scripts", "--os=linux", "--cpu=arm64", "--libc=glibc"):
         assert option in options
+
+
+def test_the_gateway_is_told_where_the_disk_holds_the_control_ui() -> None:
+    root = openclaw.config(18789)["gateway"]["controlUi"]["root"]
+    assert recipe.MOUNT_POINT / recipe.CONTROL_UI.parent == PurePosixPath(root)
