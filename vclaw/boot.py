@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vclaw import fsutil
 from vclaw.errors import UsageError, VclawError
@@ -14,6 +13,7 @@ from vclaw.hypervisor.process import Process
 from vclaw.lock import locked
 from vclaw.paths import ClawPaths
 
+TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     from vclaw.hypervisor.machine import Machine, RootDisk
 

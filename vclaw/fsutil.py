@@ -9,9 +9,12 @@ import os
 from collections.abc import Iterator
 from io import RawIOBase
 from pathlib import Path
-from typing import Any
 
 from vclaw.errors import UsageError, VclawError
+
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @contextlib.contextmanager

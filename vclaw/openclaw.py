@@ -6,9 +6,9 @@ exit with 78, so every key here was run.
 
 from __future__ import annotations
 
-from typing import Any
-
-from vclaw.model import GATEWAY_GUEST_PORT
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    from typing import Any
 
 STATE_DIR = "/var/lib/openclaw"
 """OpenClaw's state folder in the guest; on the host it is the claw's `state`."""
@@ -22,6 +22,8 @@ CONTROL_UI_DIR = "/opt/openclaw/lib/openclaw/node_modules/openclaw/dist/control-
 
 def config(gateway_port: int) -> dict[str, Any]:
     """openclaw.json's settings for a gateway that the host reaches at `gateway_port`."""
+    from vclaw.model import GATEWAY_GUEST_PORT
+
     return {
         "gateway": {
             "mode": "local",

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from vclaw import layout
 from vclaw.errors import UsageError
-from vclaw.model import ImageRef
+
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    from vclaw.model import ImageRef
 
 SOCKET_PATH_MAX = 107
 """Bytes that fit in sockaddr_un.sun_path on Linux (108 with the closing zero)."""
 
 
-@dataclass(frozen=True)
-class ImagePaths:
-    """The files of one cached image, all in `root`."""
+class Folder:
+    """A folder whose files have names; two are equal where they are the same folder.
 
-    root: Path
+    No dataclass: what those import takes as long to load as all else that `vclaw exec` needs.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.root)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.root == self.root
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+
+class ImagePaths(Folder):
+    """The files of one cached image, all in `root`."""
 
     @property
     def image(self) -> Path:
@@ -66,11 +85,8 @@ class ImagePaths:
         return self.root / "build.log"
 
 
-@dataclass(frozen=True)
-class RuntimePaths:
+class RuntimePaths(Folder):
     """The files of one built runtime disk, all in `root`."""
-
-    root: Path
 
     @property
     def disk(self) -> Path:
@@ -83,16 +99,13 @@ class RuntimePaths:
         return self.root / "manifest.json"
 
 
-@dataclass(frozen=True)
-class ClawPaths:
+class ClawPaths(Folder):
     """The files of one claw, all in `root` (0700)."""
-
-    root: Path
 
     @property
     def spec(self) -> Path:
         """claw.json: what was asked for (`ClawSpec`)."""
-        return self.root / "claw.json"
+        return self.root / layout.SPEC
 
     @property
     def machine(self) -> Path:
@@ -147,12 +160,12 @@ class ClawPaths:
     @property
     def run(self) -> Path:
         """run.json: pid, start time and argv of the hypervisor process."""
-        return self.root / "run.json"
+        return self.root / layout.RUN
 
     @property
     def ready(self) -> Path:
         """ready.json: when each readiness check passed."""
-        return self.root / "ready.json"
+        return self.root / layout.READY
 
     @property
     def timeline(self) -> Path:
@@ -162,12 +175,12 @@ class ClawPaths:
     @property
     def suspended(self) -> Path:
         """suspended.json: what resume needs to undo; there while the claw is suspended."""
-        return self.root / "suspended.json"
+        return self.root / layout.SUSPENDED
 
     @property
     def last_error(self) -> Path:
         """error.json: the last failure of this claw and its hint."""
-        return self.root / "error.json"
+        return self.root / layout.LAST_ERROR
 
     @property
     def state(self) -> Path:
@@ -245,20 +258,17 @@ class ClawPaths:
         return self.root / "doit.db"
 
 
-@dataclass(frozen=True)
 class Home:
     """Where vclaw keeps things: `cache` can be fetched or built again, `data` cannot."""
 
-    cache: Path
-    data: Path
+    def __init__(self, cache: Path, data: Path) -> None:
+        self.cache = cache
+        self.data = data
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Home:
         """VCLAW_CACHE_DIR and VCLAW_DATA_DIR, each defaulting to VCLAW_HOME, then ~/.vclaw."""
-        base = env.get("VCLAW_HOME") or "~/.vclaw"
-        cache = env.get("VCLAW_CACHE_DIR") or base
-        data = env.get("VCLAW_DATA_DIR") or base
-        return cls(_absolute(cache), _absolute(data))
+        return cls(Path(layout.cache_folder(env)), Path(layout.data_folder(env)))
 
     @property
     def images(self) -> Path:
@@ -293,7 +303,7 @@ class Home:
     @property
     def instances(self) -> Path:
         """One folder for each claw."""
-        return self.data / "instances"
+        return self.data / layout.INSTANCES
 
     def image(self, ref: ImageRef) -> ImagePaths:
         """The files of one image."""
@@ -323,7 +333,3 @@ def check_socket_length(paths: ClawPaths) -> None:
             f"{SOCKET_PATH_MAX}.",
             "Set VCLAW_DATA_DIR to a shorter folder, or choose a shorter --name.",
         )
-
-
-def _absolute(path: str) -> Path:
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - keep symlinks

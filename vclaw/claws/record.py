@@ -1,16 +1,23 @@
-"""claw.json: what was asked for, read and written."""
+"""claw.json: what was asked for, read and written.
+
+The values of `model` are imported where one is made: to know which claws there are takes none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from vclaw import fsutil
+from vclaw.claws import glance
 from vclaw.errors import UsageError, VclawError
-from vclaw.model import ClawSpec, ImageRef, PortForward
 from vclaw.paths import ClawPaths, Home
+
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    from typing import Any
+
+    from vclaw.model import ClawSpec, ImageRef, PortForward
 
 SCHEMA = 1
 """Version of claw.json; another one means that another vclaw wrote it."""
@@ -18,6 +25,8 @@ SCHEMA = 1
 
 def to_json(spec: ClawSpec) -> dict[str, Any]:
     """As claw.json holds it: paths are strings."""
+    from dataclasses import asdict
+
     value = asdict(spec)
     value["workspace"] = str(spec.workspace)
     path = spec.image.path
@@ -27,6 +36,8 @@ def to_json(spec: ClawSpec) -> dict[str, Any]:
 
 def from_json(value: Mapping[str, Any]) -> ClawSpec:
     """The reverse of `to_json`; raises KeyError, TypeError or ValueError on another shape."""
+    from vclaw.model import ClawSpec, ImageRef, PortForward
+
     given = {key: item for key, item in value.items() if key != "schema"}
     image = dict(given["image"])
     image["path"] = None if image["path"] is None else Path(image["path"])
@@ -41,6 +52,8 @@ def from_json(value: Mapping[str, Any]) -> ClawSpec:
 
 
 def _check_types(value: ClawSpec | ImageRef | PortForward) -> None:
+    from dataclasses import fields
+
     kinds = {"str": str, "int": int, "bool": bool}
     for field in fields(value):
         kind = kinds.get(str(field.type))
@@ -75,11 +88,7 @@ def load(paths: ClawPaths) -> ClawSpec:
 
 def names(home: Home) -> list[str]:
     """The CLAWIDs there are, sorted; folders that are being removed do not count."""
-    try:
-        folders = sorted(path.name for path in home.instances.iterdir() if path.is_dir())
-    except FileNotFoundError:
-        return []
-    return [name for name in folders if not name.startswith(".")]
+    return glance.names(str(home.instances))
 
 
 def existing(home: Home, name: str) -> ClawPaths:

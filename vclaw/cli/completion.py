@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "No shell is named.", f"Name one: vclaw completion {'|'.join(completion.SHELLS)}"
         )
-    from vclaw.cli.main import VERBS, build_parser
+    from vclaw.cli.main import VERBS
+    from vclaw.cli.parser import build_parser
 
     parser, _ = build_parser(VERBS)
     print(completion.script(parser, args.shell), end="")

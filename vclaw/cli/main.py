@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import os
 import signal
 import sys
-from collections.abc import Container, Mapping, Sequence
-from types import FrameType, ModuleType
-from typing import NoReturn
+from collections.abc import Sequence
+from types import FrameType
 
-from vclaw import __version__
-from vclaw.errors import UsageError, VclawError
+from vclaw.errors import VclawError
 
 VERBS = {
     "run": "boot a claw and wait until OpenClaw is ready",
@@ -91,63 +87,22 @@ def _reader_left() -> int:
     return 1
 
 
-class Help(argparse.RawDescriptionHelpFormatter):
-    """argparse's help, with a width of its own: argparse imports shutil to learn the terminal's."""
-
-    def __init__(self, prog: str) -> None:
-        try:
-            columns = os.get_terminal_size(sys.stdout.fileno()).columns
-        except (OSError, ValueError):
-            columns = 100
-        super().__init__(prog, width=columns - 2)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, but its complaints are two sentences like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError for what could not be parsed."""
-        raise UsageError(
-            f"{message[0].upper()}{message[1:]}.", f"`{self.prog} --help` shows what is understood."
-        )
-
-
 def _dispatch(words: list[str]) -> int:
+    if words == ["ps"]:
+        # Asked most, and with nothing to parse: argparse takes as long as all the rest of it.
+        from vclaw.cli import ps
+
+        return ps.show()
+    from vclaw.cli.parser import build_parser
+
     chosen = next((word for word in words if not word.startswith("-")), None)
-    # Two dozen parsers take longer to make than `vclaw ps` has: all are made where one may be
+    # Two dozen parsers take longer to make than an answer may: all are made where one may be
     # asked about the others.
     shown = {chosen: VERBS[chosen]} if chosen in VERBS and words[0] == chosen else VERBS
     parser, modules = build_parser((chosen,), shown)
     args = parser.parse_args(words)
     status: int = modules[args.verb].run(args)  # argparse exits with 2 where there is no verb
     return status
-
-
-def build_parser(
-    wanted: Container[str | None], shown: Mapping[str, str] = VERBS
-) -> tuple[Parser, dict[str, ModuleType]]:
-    """The parser of the verbs `shown`, and the modules of those `wanted`, whose flags it knows."""
-    parser = Parser(
-        prog="vclaw",
-        description="Run the OpenClaw agent in a real virtual machine with your project mounted.",
-        epilog=EXAMPLES,
-        formatter_class=Help,
-    )
-    parser.add_argument("--version", action="version", version=f"vclaw {__version__}")
-    # Without `prog` argparse formats its own usage to learn it, which imports half of shutil.
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="vclaw")
-    modules = {}
-    for verb, summary in shown.items():
-        sub = verbs.add_parser(
-            verb,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=Help,
-        )
-        if verb in wanted:
-            modules[verb] = importlib.import_module(f"vclaw.cli.{verb.replace('-', '_')}")
-            modules[verb].configure(sub)
-    return parser, modules
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import asdict
-
-from vclaw.claws import status
+from vclaw import layout
+from vclaw.claws import glance
 from vclaw.cli import output
-from vclaw.paths import Home
+
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
 
 EXAMPLES = """\
 STATUS is asked of the world at every call:
@@ -33,24 +35,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
-    claws = status.all_of(Home.from_env())
-    if args.json:
-        output.as_json([asdict(claw) for claw in claws])
+    """Print the table, or JSON."""
+    return show(json=args.json)
+
+
+def show(*, json: bool = False) -> int:
+    """Print the claws."""
+    claws = _claws()
+    if json:
+        output.as_json(claws)
         return 0
     output.columns(
         ("CLAWID", "IMAGE", "STATUS", "GATEWAY", "PID", "UPDATED(UTC)", "LAST_ERROR"),
         [
             (
-                claw.name,
-                claw.image,
-                claw.status,
-                claw.gateway,
-                claw.pid or "-",
-                claw.updated,
-                claw.last_error or "-",
+                claw["name"],
+                claw["image"],
+                claw["status"],
+                claw["gateway"],
+                claw["pid"] or "-",
+                claw["updated"],
+                claw["last_error"] or "-",
             )
             for claw in claws
         ],
     )
     return 0
+
+
+def _claws() -> list[dict[str, Any]]:
+    """What is true of each, as JSON has it."""
+    rows = glance.all_stopped(f"{layout.data_folder()}/{layout.INSTANCES}")
+    if rows is not None:
+        return rows
+    from dataclasses import asdict
+
+    from vclaw.claws import status
+    from vclaw.paths import Home
+
+    return [asdict(claw) for claw in status.all_of(Home.from_env())]

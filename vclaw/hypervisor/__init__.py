@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import abc
 
+TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -12,18 +13,21 @@ if TYPE_CHECKING:
     from vclaw.paths import ClawPaths, Home
 
 
-class Hypervisor(Protocol):
+class Hypervisor(abc.ABC):
     """One virtual machine monitor. A claw is known to it by its paths alone."""
 
+    @abc.abstractmethod
     def accelerator(self, home: Home, arch: str, cpus: int) -> Accelerator:
         """How guests of `arch` run here: by hardware where it was tried and works.
 
         Raises UsageError where the hypervisor is not installed.
         """
 
+    @abc.abstractmethod
     def argv(self, machine: Machine, root: RootDisk, paths: ClawPaths) -> list[str]:
         """The command line that starts `machine`; pure."""
 
+    @abc.abstractmethod
     def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
         """Start it and return once the monitor answers.
 
@@ -31,18 +35,23 @@ class Hypervisor(Protocol):
         Raises VclawError with the end of its own output where it ends at once.
         """
 
+    @abc.abstractmethod
     def state(self, paths: ClawPaths) -> str:
         """What the virtual CPUs do: `running`, `paused`, or `unknown` where nothing answers."""
 
+    @abc.abstractmethod
     def pause(self, paths: ClawPaths) -> None:
         """Stop the virtual CPUs; memory stays."""
 
+    @abc.abstractmethod
     def resume(self, paths: ClawPaths) -> None:
         """Let the virtual CPUs go on."""
 
+    @abc.abstractmethod
     def press_power_button(self, paths: ClawPaths) -> None:
         """Ask the guest to shut down, as the ACPI power button does."""
 
+    @abc.abstractmethod
     def quit(self, paths: ClawPaths) -> None:
         """End the process at once, after it has flushed its disks."""
 

@@ -8,22 +8,24 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    from typing import Any
 
 
-@dataclass(frozen=True)
 class Process:
     """`started` tells this process from any other that had or will have the same pid."""
 
-    pid: int
-    started: str
-    argv: tuple[str, ...]
+    def __init__(self, pid: int, started: str, argv: tuple[str, ...]) -> None:
+        self.pid = pid
+        self.started = started
+        self.argv = argv
 
     def to_json(self) -> dict[str, Any]:
         """As run.json holds it."""
-        return asdict(self)
+        return {"pid": self.pid, "started": self.started, "argv": list(self.argv)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Process:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vclaw.claws import record, status
+from vclaw.claws import glance, record, status
 from vclaw.errors import UsageError, VclawError
 from vclaw.model import ClawSpec, ImageRef, PortForward
 from vclaw.paths import ClawPaths, Home
@@ -89,6 +89,7 @@ def test_a_damaged_record_is_shown_as_broken_with_a_reason(paths: ClawPaths, wha
     with pytest.raises(VclawError) as caught:
         record.load(paths)
     assert "vclaw rm demo" in caught.value.hint or "damaged" in caught.value.message
+    assert glance.brief(str(paths.root)) is None
     seen = status.of(paths)
     assert (seen.name, seen.status) == ("demo", "broken")
     assert "claw.json" in seen.last_error

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vclaw import proc
 from vclaw.errors import VclawError
+from vclaw.hypervisor import Hypervisor
 from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.hypervisor.qemu import argv as command_line
@@ -30,7 +31,7 @@ ARM_FIRMWARE = (
 """Where Debian, Ubuntu and Homebrew keep the UEFI firmware of the `virt` machine."""
 
 
-class Qemu:
+class Qemu(Hypervisor):
     """See `vclaw.hypervisor.Hypervisor`."""
 
     def program(self, arch: str) -> Path:

@@ -1,0 +1,140 @@
+"""What the files of claws say at first sight: enough to list a stopped one and to reach a guest.
+
+Nothing is judged here. Whatever is not plainly as vclaw writes it is None, and `record` and
+`status`, which import much more, say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+
+from vclaw import layout, openclaw
+
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    from typing import Any
+
+SPEC = {
+    "schema": (int,),
+    "name": (str,),
+    "image": (dict,),
+    "openclaw_version": (str,),
+    "workspace": (str,),
+    "cpus": (int,),
+    "memory_mib": (int,),
+    "disk_gib": (int,),
+    "gateway_port": (int,),
+    "ssh_port": (int,),
+    "port_fixed": (bool,),
+    "publish": (list,),
+}
+"""The members of claw.json and their types; `record.to_json` writes them."""
+
+IMAGE = {
+    "distro": (str,),
+    "version": (str,),
+    "arch": (str,),
+    "serial": (str,),
+    "path": (str, type(None)),
+}
+
+FORWARD = {"host": (int,), "guest": (int,)}
+
+SCHEMA = 1
+
+
+class Brief:
+    """A claw in short, as its claw.json has it; `image` is its name for the user."""
+
+    def __init__(self, name: str, image: str, gateway_port: int, ssh_port: int) -> None:
+        self.name = name
+        self.image = image
+        self.gateway_port = gateway_port
+        self.ssh_port = ssh_port
+
+
+def brief(folder: str) -> Brief | None:
+    """The claw whose folder this is; None where its claw.json is in any way unusual."""
+    try:
+        with open(f"{folder}/{layout.SPEC}", "rb") as file:  # noqa: PTH123 - see layout
+            spec = json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not (
+        _fits(spec, SPEC)
+        and spec["schema"] == SCHEMA
+        and spec["name"] == os.path.basename(folder)  # noqa: PTH119
+        and _fits(spec["image"], IMAGE)
+        and all(_fits(forward, FORWARD) for forward in spec["publish"])
+    ):
+        return None
+    return Brief(spec["name"], _image_name(spec["image"]), spec["gateway_port"], spec["ssh_port"])
+
+
+def all_stopped(instances: str) -> list[dict[str, Any]] | None:
+    """The rows of `vclaw ps`; None where any claw is something else than stopped in order."""
+    rows = []
+    for name in names(instances):
+        row = _stopped(f"{instances}/{name}")
+        if row is None:
+            return None
+        rows.append(row)
+    return rows
+
+
+def _stopped(folder: str) -> dict[str, Any] | None:
+    """The row of one claw: what `status.of` says of it, as JSON has it."""
+    updated = 0.0
+    for mark in layout.MARKS:
+        try:
+            changed = os.stat(f"{folder}/{mark}").st_mtime  # noqa: PTH116
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        if mark in (layout.RUN, layout.LAST_ERROR):
+            return None
+        updated = max(updated, changed)
+    claw = brief(folder)
+    if claw is None:
+        return None
+    return {
+        "name": claw.name,
+        "image": claw.image,
+        "status": "stopped",
+        "gateway": openclaw.url(claw.gateway_port),
+        "pid": None,
+        "updated": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(updated)),
+        "last_error": "",
+    }
+
+
+def names(instances: str) -> list[str]:
+    """The CLAWIDs there are, sorted; folders that are being removed do not count."""
+    try:
+        with os.scandir(instances) as entries:
+            return sorted(
+                entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."
+            )
+    except FileNotFoundError:
+        return []
+
+
+def _fits(value: object, members: Mapping[str, Sequence[type]]) -> bool:
+    """Whether a JSON value is an object of these members and no others, each of its type."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == members.keys()
+        and all(type(value[name]) in types for name, types in members.items())
+    )
+
+
+def _image_name(image: dict[str, Any]) -> str:
+    """As `model.ImageRef.name`."""
+    if image["path"] is not None:
+        return str(image["path"])
+    serial = f"@{image['serial']}" if image["serial"] else ""
+    return f"{image['distro']}:{image['version']}{serial}"

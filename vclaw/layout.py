@@ -1,0 +1,37 @@
+"""What a glance at the claws needs of `paths`, as plain strings.
+
+`vclaw ps` has the time of two empty interpreters, and pathlib alone takes a third of one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+INSTANCES = "instances"
+SPEC = "claw.json"
+RUN = "run.json"
+READY = "ready.json"
+SUSPENDED = "suspended.json"
+LAST_ERROR = "error.json"
+
+MARKS = (SPEC, RUN, READY, LAST_ERROR, SUSPENDED)
+"""The files of a claw whose changes mark its life."""
+
+
+def cache_folder(env: Mapping[str, str] = os.environ) -> str:
+    """Where images and runtimes are: VCLAW_CACHE_DIR, VCLAW_HOME or ~/.vclaw, absolute."""
+    return _absolute(env.get("VCLAW_CACHE_DIR") or _base(env))
+
+
+def data_folder(env: Mapping[str, str] = os.environ) -> str:
+    """Where claws are: VCLAW_DATA_DIR, VCLAW_HOME or ~/.vclaw, absolute."""
+    return _absolute(env.get("VCLAW_DATA_DIR") or _base(env))
+
+
+def _base(env: Mapping[str, str]) -> str:
+    return env.get("VCLAW_HOME") or "~/.vclaw"
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - keeps symlinks
