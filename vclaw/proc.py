@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +39,8 @@ def need(program: str, purpose: str) -> Path:
     Raises UsageError that names its package. Folders that distributions leave out of users'
     PATH (mke2fs is in /usr/sbin) are searched too.
     """
+    import shutil
+
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if found:
         return Path(found)

@@ -16,14 +16,21 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 from vclaw import proc
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import locked
-from vclaw.model import ClawSpec
 from vclaw.openclaw import WORKSPACE_DIR
 from vclaw.paths import ClawPaths
+
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    from typing import IO
+
+    from vclaw.claws.glance import Brief
+    from vclaw.model import ClawSpec
+
+    Claw = ClawSpec | Brief
 
 USER = "claw"
 """The guest's user; vclaw/guest/apply.py makes it."""
@@ -49,7 +56,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end the command in the guest; a second one sends SIGTERM, a third SIGKILL."""
 
 
-def options(paths: ClawPaths, spec: ClawSpec) -> dict[str, str]:
+def options(paths: ClawPaths, spec: Claw) -> dict[str, str]:
     """What every connection to this guest needs, as keywords of ssh_config(5)."""
     return {
         "HostName": "127.0.0.1",
@@ -73,7 +80,7 @@ def options(paths: ClawPaths, spec: ClawSpec) -> dict[str, str]:
     }
 
 
-def alias(spec: ClawSpec) -> str:
+def alias(spec: Claw) -> str:
     """The name under which known_hosts has the guest's key, and ssh-config its host."""
     return f"vclaw-{spec.name}"
 
@@ -84,7 +91,7 @@ def quoted(path: Path) -> str:
     return f'"{text}"'
 
 
-def argv(paths: ClawPaths, spec: ClawSpec, *words: str) -> list[str]:
+def argv(paths: ClawPaths, spec: Claw, *words: str) -> list[str]:
     """An ssh command line that reads no configuration; `words` come before the host."""
     result = ["ssh", "-F", "none"]
     for keyword, value in options(paths, spec).items():
@@ -92,17 +99,17 @@ def argv(paths: ClawPaths, spec: ClawSpec, *words: str) -> list[str]:
     return [*result, "-o", f"ControlPath={quoted(paths.ssh_control)}", *words, alias(spec)]
 
 
-def session_argv(paths: ClawPaths, spec: ClawSpec, command: str, *, tty: bool) -> list[str]:
+def session_argv(paths: ClawPaths, spec: Claw, command: str, *, tty: bool) -> list[str]:
     """The command line of one session: `command` is for the guest's shell."""
     return [*argv(paths, spec, "-tt" if tty else "-T"), "--", command]
 
 
-def connection_argv(paths: ClawPaths, spec: ClawSpec) -> list[str]:
+def connection_argv(paths: ClawPaths, spec: Claw) -> list[str]:
     """The command line that opens the shared connection, and returns once it stands."""
     return argv(paths, spec, "-M", "-N", "-o", f"ControlPersist={PERSIST_SECONDS}")
 
 
-def config_text(paths: ClawPaths, spec: ClawSpec) -> str:
+def config_text(paths: ClawPaths, spec: Claw) -> str:
     """A `Host` block for the user's ssh_config."""
     lines = [f"Host {alias(spec)}"]
     lines += [f"  {keyword} {value}" for keyword, value in options(paths, spec).items()]
@@ -154,7 +161,7 @@ def connected(paths: ClawPaths) -> bool:
     return True
 
 
-def connect(paths: ClawPaths, spec: ClawSpec) -> None:
+def connect(paths: ClawPaths, spec: Claw) -> None:
     """Open the shared connection, where there is none; raises VclawError where that fails."""
     if connected(paths):
         return
@@ -176,7 +183,7 @@ def connect(paths: ClawPaths, spec: ClawSpec) -> None:
 
 def run(
     paths: ClawPaths,
-    spec: ClawSpec,
+    spec: Claw,
     words: Sequence[str],
     *,
     tty: bool = False,
@@ -203,7 +210,7 @@ def run(
     return status
 
 
-def lost(spec: ClawSpec) -> VclawError:
+def lost(spec: Claw) -> VclawError:
     """The error of a connection that ended before its command."""
     return VclawError(
         f"The connection to {spec.name} was lost.",
@@ -261,7 +268,7 @@ class _Passer:
 
 @contextlib.contextmanager
 def piped(
-    paths: ClawPaths, spec: ClawSpec, words: Sequence[str], *, send: bool
+    paths: ClawPaths, spec: Claw, words: Sequence[str], *, send: bool
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A command in the guest whose stdin (`send`) or else stdout is a pipe to this process.
 

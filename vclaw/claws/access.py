@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from vclaw import boot, hypervisor
-from vclaw.claws import record
+from vclaw.claws import glance, record
+from vclaw.claws.glance import Brief
 from vclaw.errors import UsageError
-from vclaw.model import ClawSpec
 from vclaw.paths import ClawPaths, Home
 
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    from vclaw.model import ClawSpec
 
-def running(home: Home, name: str) -> tuple[ClawPaths, ClawSpec]:
-    """The files and the description of a claw whose guest can be asked for something now.
+
+def running(home: Home, name: str) -> tuple[ClawPaths, Brief | ClawSpec]:
+    """The files of a claw whose guest can be asked for something now, and how to reach it.
 
     Raises UsageError that names the command which helps: there is no such claw, it is stopped,
     or it is suspended.
     """
     paths = record.existing(home, name)
-    spec = record.load(paths)
+    spec = glance.brief(str(paths.root)) or record.load(paths)
     if not boot.is_up(paths):
         raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")
     refuse_suspended(paths)
