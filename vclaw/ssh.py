@@ -11,13 +11,10 @@ import contextlib
 import os
 import shlex
 import signal
-import socket
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from vclaw import proc
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import locked
 from vclaw.openclaw import WORKSPACE_DIR
@@ -25,6 +22,7 @@ from vclaw.paths import ClawPaths
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
+    import subprocess
     from typing import IO
 
     from vclaw.claws.glance import Brief
@@ -152,6 +150,8 @@ def kill_command(mark: str, signum: int) -> str:
 
 def connected(paths: ClawPaths) -> bool:
     """Whether a shared connection stands."""
+    import socket
+
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(5.0)
         try:
@@ -165,6 +165,8 @@ def connect(paths: ClawPaths, spec: Claw) -> None:
     """Open the shared connection, where there is none; raises VclawError where that fails."""
     if connected(paths):
         return
+    from vclaw import proc
+
     proc.need("ssh", "working in a claw")
     # Two at once would leave one connection that nobody shares, and that nothing ends.
     with locked(paths.ssh_lock):
@@ -197,17 +199,30 @@ def run(
     """
     mark = f"vclaw-{os.urandom(8).hex()}"
     command = session_argv(paths, spec, remote_command(words, mark), tty=tty)
-    connect(paths, spec)
+    if not paths.ssh_control.exists():
+        connect(paths, spec)
     passer = _Passer(
         lambda signum: session_argv(paths, spec, kill_command(mark, signum), tty=False)
     )
-    status = passer.run(command, stdout)
+    with passer.started(command, stdout):
+        # To ask first would take as long as it takes ssh to find out by itself and log in anew.
+        forget_dead(paths)
+        status = passer.wait()
     if status == SSH_FAILED or status < 0:
         if passer.sent:
             return INTERRUPTED
         if status < 0 or not connected(paths):
             raise lost(spec)
     return status
+
+
+def forget_dead(paths: ClawPaths) -> None:
+    """Remove what a shared connection left whose process was killed; the next one is shared."""
+    if connected(paths):
+        return
+    with locked(paths.ssh_lock):
+        if not connected(paths):
+            paths.ssh_control.unlink(missing_ok=True)
 
 
 def lost(spec: Claw) -> VclawError:
@@ -229,26 +244,30 @@ class _Passer:
 
     def __init__(self, killer: Callable[[int], list[str]]) -> None:
         self._killer = killer
+        self._child = 0
         self.sent: list[subprocess.Popen[bytes]] = []
 
-    def run(self, command: Sequence[str], stdout: IO[bytes] | None) -> int:
-        """The exit status of ssh, negative where a signal ended it."""
+    @contextlib.contextmanager
+    def started(self, command: list[str], stdout: IO[bytes] | None) -> Iterator[None]:
+        """Start ssh and pass signals on for the length of the block, which waits for its end."""
         with contextlib.ExitStack() as undo:
             # Delivered when the mask is lifted: none is missed, and none comes in between.
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
             try:
-                self._child = subprocess.Popen(command, stdout=stdout)
+                self._child = _spawn(command, stdout)
                 undo.callback(self._end)
                 for signum in FORWARDED:
                     undo.callback(signal.signal, signum, signal.signal(signum, self._pass))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            return self._child.wait()
+            yield
 
     def _pass(self, signum: int, _frame: FrameType | None) -> None:
+        import subprocess
+
         stages = (signum, signal.SIGTERM, signal.SIGKILL)
         if len(self.sent) >= len(stages):
-            self._child.kill()  # the guest does not answer
+            self._kill()  # the guest does not answer
             return
         self.sent.append(
             subprocess.Popen(
@@ -260,10 +279,33 @@ class _Passer:
             )
         )
 
+    def wait(self) -> int:
+        """The exit status of ssh, negative where a signal ended it."""
+        _, status = os.waitpid(self._child, 0)
+        self._child = 0
+        return os.waitstatus_to_exitcode(status)
+
+    def _kill(self) -> None:
+        if self._child:
+            os.kill(self._child, signal.SIGKILL)
+
     def _end(self) -> None:
-        for child in (self._child, *self.sent):
+        self._kill()
+        if self._child:
+            self.wait()
+        for child in self.sent:
             child.kill()
             child.wait()
+
+
+def _spawn(command: list[str], stdout: IO[bytes] | None) -> int:
+    """Start a program with this process's streams, or with `stdout`; its pid.
+
+    Without subprocess, which takes long to import.
+    """
+    streams = [(os.POSIX_SPAWN_DUP2, stdout.fileno(), 1)] if stdout is not None else []
+    ignored = (signal.SIGPIPE, signal.SIGXFSZ)  # by this interpreter, not by what it starts
+    return os.posix_spawnp(command[0], command, os.environ, file_actions=streams, setsigdef=ignored)
 
 
 @contextlib.contextmanager
@@ -274,6 +316,8 @@ def piped(
 
     Its stderr is the user's. On any exception it is ended, as is what reads or writes it.
     """
+    import subprocess
+
     command = session_argv(paths, spec, remote_command(words, "vclaw"), tty=False)
     connect(paths, spec)
     child = subprocess.Popen(

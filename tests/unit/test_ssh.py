@@ -6,11 +6,13 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,6 +197,20 @@ def test_the_second_command_shares_the_connection(guest: tuple[ClawPaths, ClawSp
 
 
 @needs_sshd
+def test_what_a_killed_connection_left_is_in_nobodys_way(
+    guest: tuple[ClawPaths, ClawSpec],
+) -> None:
+    paths, _ = guest
+    sshd.disconnect(paths)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(paths.ssh_control))
+    assert run(guest, "true").returncode == 0
+    assert not paths.ssh_control.exists()
+    assert run(guest, "true").returncode == 0
+    assert ssh.connected(paths)
+
+
+@needs_sshd
 def test_a_reader_of_the_first_commands_output_is_not_kept_waiting(
     guest: tuple[ClawPaths, ClawSpec],
 ) -> None:
@@ -300,46 +316,39 @@ def test_a_guest_without_sshd_is_told_in_a_sentence(guest: tuple[ClawPaths, Claw
     assert "vclaw logs demo --serial" in caught.value.hint
 
 
-@needs_sshd
-def test_a_terminal_carries_ctrl_c_itself(guest: tuple[ClawPaths, ClawSpec]) -> None:
+@contextmanager
+def on_terminal(
+    guest: tuple[ClawPaths, ClawSpec], script: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int, bytes]]:
+    """Run a script on a terminal: its process, the terminal's other end, its first line."""
     parent, child = pty.openpty()
     try:
+        words = driver(guest, "sh", "-c", script)
         running = subprocess.Popen(
-            driver(guest, "sh", "-c", "test -t 0 && test -t 1 && echo ready $$; exec sleep 300"),
-            stdin=child,
-            stdout=child,
-            stderr=child,
-            start_new_session=True,
+            words, stdin=child, stdout=child, stderr=child, start_new_session=True
         )
         said = b""
         while b"\n" not in said:
             said += os.read(parent, 1000)
-        assert said.startswith(b"ready ")
-        os.write(parent, b"\x03")
-        assert running.wait(30) == 128 + signal.SIGINT
-        wait_until_gone([int(said.split()[1])])
+        yield running, parent, said
     finally:
         os.close(parent)
         os.close(child)
+
+
+@needs_sshd
+def test_a_terminal_carries_ctrl_c_itself(guest: tuple[ClawPaths, ClawSpec]) -> None:
+    script = "test -t 0 && test -t 1 && echo ready $$; exec sleep 300"
+    with on_terminal(guest, script) as (running, terminal, said):
+        assert said.startswith(b"ready ")
+        os.write(terminal, b"\x03")
+        assert running.wait(30) == 128 + signal.SIGINT
+        wait_until_gone([int(said.split()[1])])
 
 
 @needs_sshd
 def test_sigterm_ends_a_command_on_a_terminal_too(guest: tuple[ClawPaths, ClawSpec]) -> None:
-    parent, child = pty.openpty()
-    try:
-        running = subprocess.Popen(
-            driver(guest, "sh", "-c", "echo $$; exec sleep 300"),
-            stdin=child,
-            stdout=child,
-            stderr=child,
-            start_new_session=True,
-        )
-        said = b""
-        while b"\n" not in said:
-            said += os.read(parent, 1000)
+    with on_terminal(guest, "echo $$; exec sleep 300") as (running, _, said):
         running.terminate()
         assert running.wait(30) == 128 + signal.SIGTERM
         wait_until_gone([int(said)])
-    finally:
-        os.close(parent)
-        os.close(child)
