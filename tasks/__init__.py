@@ -11,12 +11,10 @@ from typing import Any
 
 from vclaw.tasks import boot, disk, image, ready, runtime, seed
 
+from vclaw.config import READY_TIMEOUT_SECS
 from vclaw.model import ClawSpec
 from vclaw.paths import Home
 from vclaw.progress import Progress
-
-READY_TIMEOUT_SECS = 900.0
-"""How long `ready` waits unless it is told otherwise; an emulated guest needs several minutes."""
 
 
 def pipeline(

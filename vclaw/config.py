@@ -25,6 +25,9 @@ DISK_GIB = 20
 CPUS_MOST = 4
 """By default; OpenClaw seldom uses more."""
 
+READY_TIMEOUT_SECS = 900
+"""How long a run waits for OpenClaw by default; an emulated guest needs several minutes."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -89,17 +92,7 @@ def decide(
         workspace(options.workspace) if options.workspace or not existing else existing.workspace
     )
     check_outside(folder, home)
-    base = existing or _fresh(name, folder)
-    spec = replace(
-        base,
-        workspace=folder,
-        cpus=_cpus(options.cpus, base.cpus),
-        memory_mib=_memory(options.memory_mib, base.memory_mib),
-        disk_gib=_count(options.disk_gib, "--disk-gib", 1, base.disk_gib),
-        publish=base.publish
-        if options.publish is None
-        else tuple(ports.forward(text) for text in options.publish),
-    )
+    spec = replace(_sized(existing or _fresh(name, folder), options), workspace=folder)
     if running:
         spec = _same_ports(spec, options.port)
     else:
@@ -128,6 +121,20 @@ def _fresh(name: str, folder: Path) -> ClawSpec:
         disk_gib=DISK_GIB,
         gateway_port=0,
         ssh_port=0,
+    )
+
+
+def _sized(base: ClawSpec, options: RunOptions) -> ClawSpec:
+    """`base` with the processors, memory, disk and published ports that are asked for."""
+    publish = base.publish
+    if options.publish is not None:
+        publish = tuple(ports.forward(text) for text in options.publish)
+    return replace(
+        base,
+        cpus=_cpus(options.cpus, base.cpus),
+        memory_mib=_memory(options.memory_mib, base.memory_mib),
+        disk_gib=_count(options.disk_gib, "--disk-gib", 1, base.disk_gib),
+        publish=publish,
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vclaw.errors import UsageError, VclawError
@@ -70,8 +70,9 @@ def run(
     """
     words = [str(word) for word in argv]
     name = what or Path(words[0]).name
-    output = subprocess.PIPE if log is None else log.open("ab")
-    try:
+    with contextlib.ExitStack() as around:
+        output = subprocess.PIPE if log is None else around.enter_context(log.open("ab"))
+        around.enter_context(_explained(name, words[0]))
         done = subprocess.run(
             words,
             stdin=subprocess.DEVNULL,
@@ -83,23 +84,31 @@ def run(
             pass_fds=pass_fds,
             check=False,
         )
-    except FileNotFoundError:
-        raise VclawError(
-            f"{name} failed: {words[0]} is not there.", "Install it and try again."
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise VclawError(f"{name} did not end within {timeout:g} s.", "Try again.") from None
-    finally:
-        if not isinstance(output, int):
-            output.close()
     text = (done.stdout or b"").decode(errors="replace")
     if done.returncode != success:
         shown = text if log is None else log.read_text(errors="replace")
-        raise VclawError(
-            f"{name} failed with exit status {done.returncode}.",
-            "Command: " + " ".join(words) + "\n" + tail(shown),
-        )
+        raise _failed(name, words, done.returncode, shown)
     return text
+
+
+@contextlib.contextmanager
+def _explained(name: str, program: str) -> Iterator[None]:
+    """Say in a sentence that a program is not there, or did not end in time."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise VclawError(
+            f"{name} failed: {program} is not there.", "Install it and try again."
+        ) from None
+    except subprocess.TimeoutExpired as error:
+        raise VclawError(f"{name} did not end within {error.timeout:g} s.", "Try again.") from None
+
+
+def _failed(name: str, words: Sequence[str], status: int, said: str) -> VclawError:
+    return VclawError(
+        f"{name} failed with exit status {status}.",
+        "Command: " + " ".join(words) + "\n" + tail(said),
+    )
 
 
 def stream(
@@ -139,10 +148,7 @@ def stream(
         finally:
             child.stdout.close()
     if status != 0:
-        raise VclawError(
-            f"{name} failed with exit status {status}.",
-            "Command: " + " ".join(words) + "\n" + tail(log.read_text(errors="replace")),
-        )
+        raise _failed(name, words, status, log.read_text(errors="replace"))
 
 
 def _stop_group(leader: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""`vclaw ps` with ten stopped claws, against a bare interpreter; vclaw is installed by its wheel."""
+"""`vclaw ps` of an installed wheel, with ten stopped claws, against a bare interpreter."""
 
 from __future__ import annotations
 

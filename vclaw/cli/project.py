@@ -186,5 +186,5 @@ def _defaults(settings: Mapping[str, Setting], options: RunOptions) -> dict[str,
         "disk_gib": str(config.DISK_GIB),
         "openclaw_version": runtime.DEFAULT_VERSION,
         "ca_cert": "the host's extra authorities",
-        "ready_timeout_secs": "900",
+        "ready_timeout_secs": str(config.READY_TIMEOUT_SECS),
     }

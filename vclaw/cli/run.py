@@ -10,13 +10,12 @@ from vclaw import identity, openclaw
 from vclaw.claws import launch
 from vclaw.claws.prepare import Prepared
 from vclaw.cli import output, project
+from vclaw.config import READY_TIMEOUT_SECS
 from vclaw.errors import UsageError
 from vclaw.openclaw import WORKSPACE_DIR
 from vclaw.paths import Home
 from vclaw.progress import for_stderr
 from vclaw.settings import Setting, from_parser
-
-READY_TIMEOUT_SECS = 900.0
 
 EXAMPLES = """\
 examples:
@@ -57,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--ready-timeout-secs",
         metavar="S",
-        help="how long to wait for OpenClaw (default: 900)",
+        help=f"how long to wait for OpenClaw (default: {READY_TIMEOUT_SECS})",
     )
     add("--no-wait", action="store_true", help="return once the virtual machine runs")
     add("--json", action="store_true", help="print the result as JSON, with the token")
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     options = project.options_of(home, plan)
     try:
         with project.locating(plan):
-            timeout = seconds(plan.said("ready_timeout_secs", str(int(READY_TIMEOUT_SECS))))
+            timeout = seconds(plan.said("ready_timeout_secs", str(READY_TIMEOUT_SECS)))
             claw = launch.launch(home, options, progress, wait=wait, timeout=timeout)
     except KeyboardInterrupt:
         progress.say("interrupted; `vclaw ps` shows what there is, `vclaw rm CLAWID` removes it")

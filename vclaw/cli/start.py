@@ -6,7 +6,7 @@ import argparse
 
 from vclaw.claws import launch, record
 from vclaw.cli import run as run_verb
-from vclaw.config import RunOptions
+from vclaw.config import READY_TIMEOUT_SECS, RunOptions
 from vclaw.paths import Home
 from vclaw.progress import for_stderr
 
@@ -30,8 +30,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ready-timeout-secs",
         metavar="S",
-        default=str(int(run_verb.READY_TIMEOUT_SECS)),
-        help="how long to wait for OpenClaw (default: 900)",
+        default=str(READY_TIMEOUT_SECS),
+        help=f"how long to wait for OpenClaw (default: {READY_TIMEOUT_SECS})",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
