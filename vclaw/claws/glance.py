@@ -15,6 +15,7 @@ from vclaw import layout, openclaw
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 SPEC = {
@@ -44,16 +45,25 @@ IMAGE = {
 FORWARD = {"host": (int,), "guest": (int,)}
 
 SCHEMA = 1
+"""Version of claw.json; another one means that another vclaw wrote it."""
 
 
 class Brief:
     """A claw in short, as its claw.json has it; `image` is its name for the user."""
 
-    def __init__(self, name: str, image: str, gateway_port: int, ssh_port: int) -> None:
-        self.name = name
-        self.image = image
-        self.gateway_port = gateway_port
-        self.ssh_port = ssh_port
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.name: str = spec["name"]
+        self.image = _image_name(spec["image"])
+        self.gateway_port: int = spec["gateway_port"]
+        self.ssh_port: int = spec["ssh_port"]
+        self._workspace: str = spec["workspace"]
+
+    @property
+    def workspace(self) -> Path:
+        """The project's folder on the host."""
+        from pathlib import Path
+
+        return Path(self._workspace)
 
 
 def brief(folder: str) -> Brief | None:
@@ -71,7 +81,7 @@ def brief(folder: str) -> Brief | None:
         and all(_fits(forward, FORWARD) for forward in spec["publish"])
     ):
         return None
-    return Brief(spec["name"], _image_name(spec["image"]), spec["gateway_port"], spec["ssh_port"])
+    return Brief(spec)
 
 
 def all_stopped(instances: str) -> list[dict[str, Any]] | None:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from vclaw.model import ClawSpec, ImageRef, PortForward
 
-SCHEMA = 1
-"""Version of claw.json; another one means that another vclaw wrote it."""
+SCHEMA = glance.SCHEMA
 
 
 def to_json(spec: ClawSpec) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vclaw import ssh, transfer
-from vclaw.claws import access, record
+from vclaw.claws import access
 from vclaw.errors import UsageError, VclawError
 from vclaw.openclaw import WORKSPACE_DIR
 from vclaw.paths import Home
@@ -110,12 +110,12 @@ def _put(text: str, dst: InGuest, left_out: _LeftOut) -> None:
         raise UsageError(f"There is no {text}.", "Check the name.")
     if not source.name:
         raise UsageError("The whole file system cannot be copied.", "Name a folder in it.")
-    paths, claw = access.running(Home.from_env(), dst.name)
+    paths, spec = access.running(Home.from_env(), dst.name)
     is_folder = source.is_dir() and not source.is_symlink()
     script = PUT_FOLDER if is_folder else PUT_ITEM
     words = ["sh", "-euc", script, "sh", dst.path, source.name]
-    with transfer.folder(source.parent, record.load(paths).workspace) as parent:
-        with ssh.piped(paths, claw, words, send=True) as child:
+    with transfer.folder(source.parent, spec.workspace) as parent:
+        with ssh.piped(paths, spec, words, send=True) as child:
             assert child.stdin is not None
             try:
                 transfer.pack(parent, source.name, child.stdin, left_out)
@@ -131,7 +131,7 @@ def _get(src: InGuest, text: str, left_out: _LeftOut) -> None:
     folder, name = posixpath.split(source)
     if not name:
         raise UsageError("The whole file system cannot be copied.", "Name a folder in it.")
-    paths, claw = access.running(Home.from_env(), src.name)
+    paths, spec = access.running(Home.from_env(), src.name)
     target = Path(os.path.abspath(text))  # noqa: PTH100 - links are looked at one by one
     if not target.is_dir():
         if text.endswith("/"):
@@ -141,8 +141,8 @@ def _get(src: InGuest, text: str, left_out: _LeftOut) -> None:
         name_here = name
     words = ["tar", "-cf", "-", "--format=pax", "--hard-dereference", "-C", folder, "--", name]
     failed = f"{src.name}:{source} could not be copied."
-    with transfer.folder(target, record.load(paths).workspace) as parent:
-        with ssh.piped(paths, claw, words, send=False) as child:
+    with transfer.folder(target, spec.workspace) as parent:
+        with ssh.piped(paths, spec, words, send=False) as child:
             assert child.stdout is not None
             count = transfer.unpack(child.stdout, name, parent, name_here, left_out)
             if child.stdout.read(2**20):

@@ -67,6 +67,7 @@ def test_a_brief_has_what_the_spec_has(home: Home) -> None:
         seen = glance.brief(str(paths.root))
         assert seen is not None
         assert (seen.name, seen.image) == (spec.name, spec.image.name)
+        assert seen.workspace == spec.workspace
         assert (seen.gateway_port, seen.ssh_port) == (spec.gateway_port, spec.ssh_port)
 
 
