@@ -50,8 +50,9 @@ def listen(path: str, talk) -> None:
     def accept() -> None:
         while True:
             connection, _ = server.accept()
-            # As QEMU does: one client at a time, the next one waits.
-            with connection, connection.makefile("rwb") as stream, contextlib.suppress(OSError):
+            # As QEMU does: one client at a time, the next one waits. One that leaves with an answer
+            # unread fails only when the stream is closed.
+            with contextlib.suppress(OSError), connection, connection.makefile("rwb") as stream:
                 talk(stream)
 
     threading.Thread(target=accept, daemon=True).start()

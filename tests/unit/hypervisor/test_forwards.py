@@ -58,6 +58,13 @@ def test_ports_are_closed_first_and_opened_then() -> None:
     ]
 
 
+def answers(monitor: Path) -> bool:
+    try:
+        return bool(qmp.execute(monitor, "query-status"))
+    except VclawError:
+        return False
+
+
 @pytest.fixture
 def monitor(short_path: Path) -> Iterator[Path]:
     """The monitor of a real QEMU that has a network and no guest."""
@@ -71,10 +78,10 @@ def monitor(short_path: Path) -> Iterator[Path]:
     child = subprocess.Popen([program, *words], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
-        while not path.exists():
+        while not answers(path):
             assert child.poll() is None
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.02)
         yield path
     finally:
         child.kill()
