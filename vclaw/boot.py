@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from vclaw import fsutil
@@ -16,6 +17,7 @@ from vclaw.paths import ClawPaths
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     from vclaw.hypervisor.machine import Machine, RootDisk
+    from vclaw.model import PortForward
 
 CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 """The kernel's name of the serial console on each machine."""
@@ -24,38 +26,46 @@ CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 def ensure(paths: ClawPaths) -> None:
     """Start the claw's virtual machine, unless it runs with these very settings.
 
+    Its ports can change while it runs, so they are no part of these: they are made right.
     Raises UsageError where it runs with others, VclawError where it does not start.
     """
     from vclaw import disk, hypervisor
+    from vclaw.hypervisor.machine import Machine
 
     with locked(paths.lock):
-        argv = command(paths)
+        machine = Machine.from_json(fsutil.read_json(paths.machine))
+        argv = hypervisor.current().argv(machine, root_disk(paths, machine), paths)
         running = current(paths)
-        if running is not None:
-            if list(running.argv) == argv:
-                disk.settle(paths)
-                return
+        if running is None:
+            _start(paths, argv, machine.forwards)
+        elif list(running.argv) == argv:
+            disk.settle(paths)
+            hypervisor.current().forward(paths, machine.forwards)
+        else:
             name = paths.root.name
             raise UsageError(
                 f"{name} is running with other settings.",
                 f"`vclaw stop {name}` first, then run it again.",
             )
-        make_folders(paths)
-        paths.ready.unlink(missing_ok=True)
-        try:
-            hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
-        finally:
-            # Interrupted or not, from here on a guest may use this disk: it is no fresh copy.
-            disk.settle(paths)
 
 
-def command(paths: ClawPaths) -> list[str]:
-    """The hypervisor's command line for this claw as its files describe it."""
-    from vclaw import hypervisor
-    from vclaw.hypervisor.machine import Machine
+def _start(paths: ClawPaths, argv: list[str], forwards: Collection[PortForward]) -> None:
+    from vclaw import disk, hypervisor
 
-    machine = Machine.from_json(fsutil.read_json(paths.machine))
-    return hypervisor.current().argv(machine, root_disk(paths, machine), paths)
+    make_folders(paths)
+    paths.ready.unlink(missing_ok=True)
+    try:
+        hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
+        hypervisor.current().forward(paths, forwards)
+    except VclawError:
+        # Nobody could reach it: better none than one without its ports.
+        process = current(paths)
+        if process is not None:
+            process.end()
+        raise
+    finally:
+        # Interrupted or not, from here on a guest may use this disk: it is no fresh copy.
+        disk.settle(paths)
 
 
 def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:

@@ -93,8 +93,8 @@ def decide(
     )
     check_outside(folder, home)
     spec = replace(_sized(existing or _fresh(name, folder), options), workspace=folder)
-    if running:
-        spec = _same_ports(spec, options.port)
+    if existing is not None and running:
+        spec = _same_ports(spec, existing, options.port)
     else:
         spec = choose_ports(spec, options.port, others, say)
     spec = replace(
@@ -138,9 +138,15 @@ def _sized(base: ClawSpec, options: RunOptions) -> ClawSpec:
     )
 
 
-def _same_ports(spec: ClawSpec, port: str | None) -> ClawSpec:
+def _same_ports(spec: ClawSpec, existing: ClawSpec, port: str | None) -> ClawSpec:
+    """The ports that a running claw has, where they are all that is asked for.
+
+    One that `vclaw port` added is not taken away by the words that started the claw.
+    """
     wanted = spec.gateway_port if port is None else ports.number(port, "--port")
-    return replace(spec, gateway_port=wanted)
+    have_all = set(spec.publish) <= set(existing.publish)
+    publish = existing.publish if have_all else spec.publish
+    return replace(spec, gateway_port=wanted, publish=publish)
 
 
 def choose_ports(
@@ -217,8 +223,15 @@ def check_outside(folder: Path, home: Home) -> None:
 
 def environment(options: RunOptions, host: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The guest's variables: the project's, --env-file's, --env's; raises UsageError."""
-    found = dict(options.project_env)
-    for name in options.env_file:
+    found = {**options.project_env, **file_variables(options.env_file, host)}
+    found.update(variable("--env", text, host) for text in options.env)
+    return found
+
+
+def file_variables(names: Sequence[str], host: Mapping[str, str]) -> dict[str, str]:
+    """The variables of environment files, a later file's win; raises UsageError."""
+    found: dict[str, str] = {}
+    for name in names:
         try:
             text = Path(name).read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -227,7 +240,6 @@ def environment(options: RunOptions, host: Mapping[str, str] = os.environ) -> di
                 f"The environment file {name} cannot be read: {reason}.", "Name a readable file."
             ) from None
         found.update(variable(where, line, host) for where, line in env_lines(name, text))
-    found.update(variable("--env", text, host) for text in options.env)
     return found
 
 
@@ -244,9 +256,18 @@ def split_variable(where: str, text: str) -> tuple[str, str | None]:
         # A file's line is not quoted: it may be a secret, or of a file that is none of variables.
         shown = repr(text) if where == "--env" else "this"
         raise UsageError(f"{where} {shown} names no variable.", "Write KEY=VALUE, or KEY alone.")
+    check_value(where, key, value)
+    return key, value if equals else None
+
+
+def check_value(where: str, key: str, value: str) -> None:
+    """Raise UsageError, which does not show it, for a value that no variable can have."""
     if "\0" in value:
         raise UsageError(f"{where} {key} holds a zero byte.", "Give it a text.")
-    return key, value if equals else None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes of the command line or the environment that are no text
+        raise UsageError(f"{where} {key} is not UTF-8.", "Give it a text.") from None
 
 
 def variable(where: str, text: str, host: Mapping[str, str]) -> tuple[str, str]:
@@ -258,6 +279,7 @@ def variable(where: str, text: str, host: Mapping[str, str]) -> tuple[str, str]:
         raise UsageError(
             f"{where} {key} has no value here.", f"Set {key} before, or write {key}=VALUE."
         )
+    check_value(where, key, host[key])
     return key, host[key]
 
 

@@ -12,6 +12,9 @@ from vclaw.paths import ClawPaths
 
 SCHEMA = 1
 
+MASK = "********"
+"""Shown in place of every secret, whatever its length."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -31,10 +34,14 @@ def ensure(paths: ClawPaths, env: Mapping[str, str]) -> Identity:
     except FileNotFoundError:
         stored = _create(paths)
     identity = replace(stored, env={**stored.env, **env})
-    fsutil.write_if_changed(
-        paths.secrets, fsutil.json_bytes({"schema": SCHEMA, **asdict(identity)}), 0o600
-    )
+    save(paths, identity)
     return identity
+
+
+def save(paths: ClawPaths, identity: Identity) -> None:
+    """Write secrets.json where it differs."""
+    content = fsutil.json_bytes({"schema": SCHEMA, **asdict(identity)})
+    fsutil.write_if_changed(paths.secrets, content, 0o600)
 
 
 def load(paths: ClawPaths) -> Identity:

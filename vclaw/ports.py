@@ -22,20 +22,20 @@ def number(text: str, what: str) -> int:
     return int(text)
 
 
-def forward(text: str) -> PortForward:
-    """Parse HOST:GUEST or 127.0.0.1:HOST:GUEST; raises UsageError."""
+def forward(text: str, flag: str = "--publish") -> PortForward:
+    """Parse HOST:GUEST or 127.0.0.1:HOST:GUEST, which follows `flag`; raises UsageError."""
     parts = text.split(":")
-    hint = "Write --publish HOST:GUEST, for example --publish 8080:80."
+    hint = f"Write {flag} HOST:GUEST, for example {flag} 8080:80."
     if len(parts) == 3:
         if parts[0] not in (LOOPBACK, "localhost"):
             raise UsageError(
-                f"--publish {text} would listen on {parts[0] or 'every address'}.",
+                f"{flag} {text} would listen on {parts[0] or 'every address'}.",
                 f"A claw is published on {LOOPBACK} alone; write {':'.join(parts[1:])}.",
             )
         parts = parts[1:]
     if len(parts) != 2:
-        raise UsageError(f"--publish {text} is not understood.", hint)
-    what = f"--publish {text}: the port"
+        raise UsageError(f"{flag} {text} is not understood.", hint)
+    what = f"{flag} {text}: the port"
     return PortForward(number(parts[0], what), number(parts[1], what))
 
 

@@ -43,8 +43,8 @@ def missing(name: str) -> str:
     """What is said once, before the wait, of the claw `name` that has no key."""
     return (
         "no model provider's key is configured: OpenClaw will start, and cannot answer. Give it "
-        "one with --env ANTHROPIC_API_KEY (or OPENAI_API_KEY, …) or --env-file FILE, or once it "
-        f"runs with `vclaw openclaw {name} -- onboard`"
+        f"one with `vclaw env {name} set ANTHROPIC_API_KEY` (or OPENAI_API_KEY, …), which asks "
+        f"for it, or once it runs with `vclaw openclaw {name} -- onboard`"
     )
 
 

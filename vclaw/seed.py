@@ -60,6 +60,16 @@ def guest_settings(
         },
         "ca": ca,
     }
+    return _numbered(settings)
+
+
+def with_env(guest: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    """`guest_settings` with other variables, and the generation that they give it; pure."""
+    settings = {key: value for key, value in guest.items() if key != "generation"}
+    return _numbered({**settings, "env": dict(env)})
+
+
+def _numbered(settings: Mapping[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     return {**settings, "generation": digest.hexdigest()[:16]}
 

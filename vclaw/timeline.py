@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeGuard
 
 from vclaw import fsutil
@@ -227,11 +227,16 @@ def load(paths: ClawPaths) -> Record | None:
         return None
 
 
-def keep(paths: ClawPaths, stages: Sequence[Stage]) -> Record | None:
+def keep(paths: ClawPaths, stages: Sequence[Stage], *, running: bool) -> Record | None:
     """Write down what a run did, and return the record of it; None where it did nothing.
 
-    What a broken disk or a removed claw makes impossible is left: nobody's run fails for it.
+    Where the machine was `running` already, only the wait is new: a stage that looked again,
+    since a file had changed, made nothing. What a broken disk or a removed claw makes impossible
+    is left: nobody's run fails for it.
     """
+    if running:
+        waits = ("prepare", "ready")
+        stages = [s if s.name in waits else replace(s, outcome="cached") for s in stages]
     if all(stage.outcome == "cached" or stage.name == "prepare" for stage in stages):
         return None
     try:

@@ -1,9 +1,11 @@
 """Stands in for QEMU: takes its command line, and opens what QEMU, guest and gateway would open.
 
 It is a real process with real sockets: QMP on both monitors, the guest agent on its channel,
-OpenClaw's probes and calls on the gateway's forwarded port. Folder FAKE_QEMU_DIR steers it:
-each start appends its pid to `starts`; a file `fail` makes it end at once, `no-agent` silences
-the guest, `not-ready` makes /readyz say no, `deaf` lets it ignore every wish to power off.
+OpenClaw's probes and calls behind every port that is forwarded, whatever it leads to. Folder
+FAKE_QEMU_DIR steers it: each start appends its pid to `starts`; a file `fail` makes it end at
+once, `no-agent` silences the guest, `not-ready` makes /readyz say no, `deaf` lets it ignore every
+wish to power off, `old-agent` is one that takes no variables, `booting` one that applied nothing.
+The variables that the guest was told last are kept in the file `told`.
 Run with `python -S -E`, so that it starts within a moment.
 """
 
@@ -23,6 +25,9 @@ LIFE_SECONDS = 120
 """No test needs it longer; one that forgets it leaves nothing behind."""
 
 vcpus = "running"
+
+forwards: dict[int, tuple[int, http.server.ThreadingHTTPServer]] = {}
+"""Host port -> (the guest's, what listens)."""
 
 
 def on(knob: str) -> bool:
@@ -45,8 +50,9 @@ def listen(path: str, talk) -> None:
     def accept() -> None:
         while True:
             connection, _ = server.accept()
-            # As QEMU does: one client at a time, the next one waits.
-            with connection, connection.makefile("rwb") as stream, contextlib.suppress(OSError):
+            # As QEMU does: one client at a time, the next one waits. One that leaves with an answer
+            # unread fails only when the stream is closed.
+            with contextlib.suppress(OSError), connection, connection.makefile("rwb") as stream:
                 talk(stream)
 
     threading.Thread(target=accept, daemon=True).start()
@@ -57,14 +63,52 @@ def send(stream, answer) -> None:
     stream.flush()
 
 
+def human(line: str) -> str:
+    """The answers of QEMU 7.2's human monitor, word by word."""
+    words = line.split()
+    if words[:2] == ["info", "usernet"]:
+        head = (
+            "Hub -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port"
+        )
+        rows = [
+            f"  TCP[HOST_FORWARD]  {fd}       127.0.0.1 {host:5}"
+            f"       10.0.2.15 {guest:5}     0     0"
+            for fd, (host, (guest, _)) in enumerate(forwards.items(), 11)
+        ]
+        return "\r\n".join([f"{head} RecvQ SendQ", *rows, ""])
+    rule = words[2]
+    if words[0] == "hostfwd_remove":
+        port = int(rule.rpartition(":")[2])
+        if port not in forwards:
+            return f"host forwarding rule for {rule} not found\r\n"
+        server = forwards.pop(port)[1]
+        server.shutdown()
+        server.server_close()
+        return f"host forwarding rule for {rule} removed\r\n"
+    found = re.fullmatch(r"tcp:127\.0\.0\.1:(\d+)-:(\d+)", rule)
+    assert words[:2] == ["hostfwd_add", "net"], line
+    assert found is not None, line
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", int(found[1])), Gateway)
+    except OSError:
+        return f"Could not set up host forwarding rule '{rule}'\r\n"
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    forwards[int(found[1])] = (int(found[2]), server)
+    return ""
+
+
 def monitor(stream) -> None:
     global vcpus
     send(stream, {"QMP": {"version": {}, "capabilities": []}})
     for line in stream:
-        command = json.loads(line)["execute"]
+        request = json.loads(line)
+        command = request["execute"]
         vcpus = {"stop": "paused", "cont": "running"}.get(command, vcpus)
+        answer = {"status": vcpus} if command == "query-status" else {}
+        if command == "human-monitor-command":
+            answer = human(request["arguments"]["command-line"])
         send(stream, {"event": "SOMETHING"})
-        send(stream, {"return": {"status": vcpus} if command == "query-status" else {}})
+        send(stream, {"return": answer})
         if command == "quit" or (command == "system_powerdown" and not on("deaf")):
             os._exit(0)
 
@@ -79,6 +123,10 @@ def agent(seed: Path):
         "error": "",
         "mounts": ["/workspace", "/var/lib/openclaw"],
     }
+    if on("booting"):
+        report["applied"] = ""
+    if not on("old-agent"):
+        report["ops"] = ["environment", "status"]
     answers = {"status": report, "unit": {"ActiveState": "active"}, "journal": {"text": "a log"}}
 
     def talk(stream) -> None:
@@ -88,6 +136,9 @@ def agent(seed: Path):
                 continue
             if request["op"] == "poweroff" and on("deaf"):
                 continue
+            if request["op"] == "environment":
+                (KNOBS / "told").write_text(json.dumps(request["env"]))
+                report["applied"] = request["generation"]
             send(stream, {"id": request["id"], "ok": True, **answers.get(request["op"], {})})
             if request["op"] == "poweroff":
                 os._exit(0)
@@ -126,11 +177,6 @@ def main(words: list[str]) -> None:
     if on("fail"):
         print("fake: cannot start", flush=True)
         sys.exit(3)
-    forward = re.search(r"127\.0\.0\.1:(\d+)-:18789", " ".join(words))
-    assert forward is not None
-    port = int(forward[1])
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Gateway)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     seed = Path(value(words, "if=none,id=seed", "file"))
     listen(value(words, "socket,id=agent", "path"), agent(seed))
     listen(value(words, "socket,id=status", "path"), monitor)

@@ -13,7 +13,7 @@ from tests.pipeline.test_commands import vclaw, words
 from tests.pipeline.world import World
 from tests.support.command import CLOSED_URL, run_vclaw
 from vclaw import boot, fsutil, readiness
-from vclaw.claws.inspect import MASK
+from vclaw.identity import MASK
 
 SECRET = "sk-planted-in-the-environment"
 

@@ -181,6 +181,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("vclaw image fetch ubuntu:24", ["24.04"]),
         ("vclaw run --cpus 1 --env-file vcl", ["vclaw.yaml"]),
         ("vclaw config sh", ["show"]),
+        ("vclaw env ", ["demo"]),
+        ("vclaw env demo un", ["unset"]),
+        ("vclaw port add ", ["demo"]),
     ],
 )
 def test_bash_completes_verbs_flags_claws_refs_and_files(

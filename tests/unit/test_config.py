@@ -101,6 +101,20 @@ def test_what_is_said_holds(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "kept"), [(None, True), ([], True), (["8080:80"], True), (["8080:81"], False)]
+)
+def test_a_running_claw_keeps_the_ports_that_were_added(
+    home: Home, asked: list[str] | None, kept: bool
+) -> None:
+    made = decide(home, name="x")
+    running = replace(made, publish=(PortForward(8080, 80), PortForward(9000, 90)))
+    again = config.decide(
+        RunOptions(name="x", publish=asked), home, CHOOSER, running, (), print, running=True
+    )
+    assert (again == running) is kept
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"name": ""}, "name"),

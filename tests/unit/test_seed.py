@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,15 @@ def test_the_instance_id_stays_whatever_the_settings_are() -> None:
 def test_any_changed_setting_is_another_generation(change: dict[str, Any]) -> None:
     assert settings()["generation"] == settings()["generation"]
     assert settings(**change)["generation"] != settings()["generation"]
+
+
+def test_other_variables_make_the_settings_that_they_would_have_made_at_first() -> None:
+    other = {"OTHER": "1", "API_KEY": "x"}
+    with_other = settings(identity=replace(IDENTITY, env=other))
+    changed = seed.with_env(settings(), other)
+    assert fsutil.json_bytes(changed) == fsutil.json_bytes(with_other)
+    assert seed.with_env(changed, IDENTITY.env) == settings()
+    assert changed["generation"] != settings()["generation"]
 
 
 def test_the_gateway_accepts_the_hosts_port_as_its_origin() -> None:

@@ -132,14 +132,23 @@ def test_a_run_that_boots_begins_a_new_record() -> None:
 def test_what_was_kept_is_read_again_unchanged(tmp_path: Path) -> None:
     paths = ClawPaths(tmp_path)
     (tmp_path / "ready.json").write_bytes(timeline.fsutil.json_bytes({"schema": 1, **READY}))
-    assert timeline.keep(paths, STAGES) == first_run()
+    assert timeline.keep(paths, STAGES, running=False) == first_run()
     assert timeline.load(paths) == first_run()
 
 
 def test_a_run_in_which_all_was_cached_keeps_and_says_nothing(tmp_path: Path) -> None:
     cached = [stage("prepare", 0, 1), stage("boot", 1, 1, "cached"), stage("ready", 1, 1, "cached")]
-    assert timeline.keep(ClawPaths(tmp_path), cached) is None
+    assert timeline.keep(ClawPaths(tmp_path), cached, running=True) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_stages_that_looked_again_at_a_running_machine_change_nothing(tmp_path: Path) -> None:
+    paths = ClawPaths(tmp_path)
+    timeline.keep(paths, STAGES, running=False)
+    before = paths.timeline.read_bytes()
+    again = [stage("seed", 500, 501), stage("boot", 501, 502), stage("ready", 502, 502, "cached")]
+    assert timeline.keep(paths, again, running=True) is None
+    assert paths.timeline.read_bytes() == before
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 9}', '{"schema": 1, "stages": [7]}'])

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+import requests
 
 from tests.support import wheel
 from tests.support.claw import Claw
 from tests.support.command import VCLAW
-from vclaw import ssh
+from vclaw import ports, ssh
 
 pytestmark = pytest.mark.vm
 
@@ -232,6 +234,44 @@ def test_openclaws_command_line_has_the_gateways_environment_and_user(claw: Claw
     script = "sudo sh -c 'find /var/lib/openclaw -user root | head -3'"
     if claw.ssh("id -u") != "0":
         assert claw.ssh(script) == "", "nothing in the state belongs to root"
+
+
+def test_a_port_is_added_to_the_running_machine_and_removed(claw: Claw) -> None:
+    pid, port = claw.row()["pid"], ports.next_free(29_000, ())
+    server = "python3 -m http.server 9090 --bind 0.0.0.0 --directory /workspace"
+    claw.ssh(f"sudo systemd-run --unit=added {server}")
+    claw.vclaw("port", "add", claw.name, f"{port}:9090")
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            answer = requests.get(f"http://127.0.0.1:{port}/hello.txt", timeout=30)
+            break
+        except requests.ConnectionError:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+    assert answer.text == "from the host\n"
+    claw.vclaw("port", "rm", claw.name, str(port))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=30)
+    claw.ssh("sudo systemctl stop added")
+    assert claw.row()["pid"] == pid
+
+
+def test_a_variable_is_set_by_a_restart_of_the_gateway_alone(
+    claw: Claw, run_words: list[str], tmp_path: Path
+) -> None:
+    before = claw.row()["pid"], claw.ssh("cat /proc/sys/kernel/random/boot_id")
+    file = tmp_path / "vars"
+    file.write_text('PLANTED=se"cret $HOME\n')
+    words = ("--env-file", file, "--ready-timeout-secs", "1800")
+    claw.vclaw("env", claw.name, "set", *words, minutes=35)
+    environ = claw.ssh(
+        'sudo sh -c \'tr "\\0" "\\n" </proc/$(systemctl show -p MainPID --value openclaw)/environ\''
+    ).splitlines()
+    assert {'PLANTED=se"cret $HOME', 'GREETING=hello "you" $HOME'} <= set(environ)
+    assert "nothing to change" in claw.vclaw("env", claw.name, "set", *words).stdout
+    claw.vclaw(*run_words)
+    assert (claw.row()["pid"], claw.ssh("cat /proc/sys/kernel/random/boot_id")) == before
 
 
 def test_open_prints_the_address_that_signs_in(claw: Claw) -> None:

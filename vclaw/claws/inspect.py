@@ -15,9 +15,6 @@ from vclaw.paths import ClawPaths, Home
 
 T = TypeVar("T")
 
-MASK = "********"
-"""Shown in place of every secret, whatever its length."""
-
 ANSWER_SECONDS = 1.0
 """What a guest gets to answer."""
 
@@ -99,8 +96,8 @@ def port_facts(spec: ClawSpec) -> list[dict[str, Any]]:
 def secret_facts(who: identity.Identity) -> dict[str, Any]:
     """Which secrets there are, each masked; public keys are shown."""
     return {
-        "token": MASK,
-        "env": dict.fromkeys(sorted(who.env), MASK),
+        "token": identity.MASK,
+        "env": dict.fromkeys(sorted(who.env), identity.MASK),
         "host_key": who.host_public.strip(),
         "client_key": who.client_public.strip(),
     }

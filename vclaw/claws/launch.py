@@ -34,12 +34,13 @@ def launch(
     goal = f"{'ready' if wait else 'boot'}:{spec.name}"
     try:
         with locked(paths.lock, BUSY_SECONDS):
-            if not boot.is_up(paths):
+            running = boot.is_up(paths)
+            if not running:
                 boot.forget(paths.last_error)
             try:
                 engine.run(stages, goal, paths.doit_db, progress, took.append)
             finally:
-                record = timeline.keep(paths, took)
+                record = timeline.keep(paths, took, running=running)
     except UsageError:
         prepare.discard(prepared)
         raise

@@ -166,7 +166,8 @@ def _require_same(
         return
     raise UsageError(
         f"{spec.name} is running with other settings.",
-        f"`vclaw stop {spec.name}` first, then run it again.",
+        f"`vclaw env {spec.name} set` and `vclaw port add {spec.name}` change variables and ports "
+        f"while it runs; for all else `vclaw stop {spec.name}` first, then run it again.",
     )
 
 

@@ -22,6 +22,8 @@ VERBS = {
     "cp": "copy files and folders into a claw and back",
     "logs": "show what the gateway, the guest and QEMU wrote",
     "openclaw": "run OpenClaw's own command line in a claw",
+    "env": "set, remove and list a claw's variables, such as providers' keys",
+    "port": "let ports of this host lead into a claw, while it runs",
     "ssh-config": "print a claw's settings for ssh and editors",
     "start": "boot a stopped claw again, with its disk and state",
     "stop": "power a claw off",

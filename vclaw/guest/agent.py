@@ -14,22 +14,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import apply  # beside this file on the seed disk
+
 PORT = "/dev/virtio-ports/org.vclaw.agent"
-REPORT = "/run/vclaw/report.json"
 IDLE_SECONDS = 0.25
 """Pause between reads while the host is not connected: the port then reads as at its end."""
 
 
 def status(_request: dict[str, Any]) -> dict[str, Any]:
-    """What apply.py did so far, with times in seconds of uptime, and what is true now."""
+    """What apply.py did so far, with times in seconds of uptime, what is true now, and `OPS`."""
     try:
-        report: dict[str, Any] = json.loads(Path(REPORT).read_text())
+        report: dict[str, Any] = json.loads(apply.REPORT.read_text())
     except FileNotFoundError:
         report = {}
     report["uptime"] = float(Path("/proc/uptime").read_text().split()[0])
     report["mounts"] = [
         path for path in ("/workspace", "/var/lib/openclaw") if os.path.ismount(path)
     ]
+    report["ops"] = sorted(OPS)
     return report
 
 
@@ -63,6 +65,12 @@ def unit(request: dict[str, Any]) -> dict[str, Any]:
     return dict(line.split("=", 1) for line in done.stdout.decode().splitlines() if "=" in line)
 
 
+def environment(request: dict[str, Any]) -> dict[str, Any]:
+    """Give the gateway these variables, name -> value, and start it anew."""
+    apply.renew(request["env"], str(request["generation"]))
+    return {}
+
+
 def poweroff(_request: dict[str, Any]) -> dict[str, Any]:
     """Begin an orderly shutdown."""
     subprocess.run(["systemctl", "--no-block", "poweroff"], stdin=subprocess.DEVNULL, check=True)
@@ -74,6 +82,7 @@ OPS = {
     "set-clock": set_clock,
     "journal": journal,
     "unit": unit,
+    "environment": environment,
     "poweroff": poweroff,
 }
 

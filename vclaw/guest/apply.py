@@ -24,6 +24,7 @@ RUNTIME = Path("/opt/openclaw")
 STATE = Path("/var/lib/openclaw")
 CACHE = Path("/var/cache/openclaw")
 USER = "claw"
+GATEWAY = "openclaw.service"
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -174,7 +175,7 @@ def environment(guest: dict[str, Any]) -> None:
 
 
 def gateway(_guest: dict[str, Any]) -> None:
-    call("systemctl", "start", "--no-block", "openclaw.service")
+    call("systemctl", "start", "--no-block", GATEWAY)
 
 
 def settle(_guest: dict[str, Any]) -> None:
@@ -185,6 +186,25 @@ def settle(_guest: dict[str, Any]) -> None:
 STEPS = (
     channel, hostname, user, mounts, certificates, configuration, environment, gateway, ssh, settle,
 )  # fmt: skip
+
+
+def renew(env: dict[str, str], generation: str) -> None:
+    """Give the gateway other variables of the user's and start it anew, without a boot.
+
+    `generation` is that of the host's guest.json, which differs from the seed's in `env` alone.
+    """
+    report = json.loads(REPORT.read_text())
+    if not report["applied"]:
+        raise RuntimeError("the settings of this boot are not applied yet")
+    guest = json.loads((SEED / "guest.json").read_text())
+    environment({**guest, "env": env})
+    # A start that is asked for counts like one after a failure, and ten are all there are. A unit
+    # that systemd has forgotten has no count, and then this fails.
+    subprocess.run(["systemctl", "reset-failed", GATEWAY], stdin=subprocess.DEVNULL)
+    # Until it is gone: the host must not take the old one's answers for the new one's.
+    call("systemctl", "stop", GATEWAY)
+    gateway(guest)
+    save({**report, "applied": generation})
 
 
 def read_config(path: Path) -> dict[str, Any]:

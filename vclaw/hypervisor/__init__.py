@@ -6,10 +6,11 @@ import abc
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
     from vclaw.hypervisor.process import Process
+    from vclaw.model import PortForward
     from vclaw.paths import ClawPaths, Home
 
 
@@ -29,10 +30,18 @@ class Hypervisor(abc.ABC):
 
     @abc.abstractmethod
     def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
-        """Start it and return once the monitor answers.
+        """Start it, with no port forwarded yet, and return once the monitor answers.
 
         `started` is called the moment there is a process, so that it is never forgotten.
         Raises VclawError with the end of its own output where it ends at once.
+        """
+
+    @abc.abstractmethod
+    def forward(self, paths: ClawPaths, forwards: Collection[PortForward]) -> None:
+        """Let exactly these ports of the host's loopback lead into the running guest.
+
+        Those that do already keep their connections. Raises VclawError where one cannot be had;
+        which of the others lead there then is not said.
         """
 
     @abc.abstractmethod

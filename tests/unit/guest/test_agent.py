@@ -22,8 +22,9 @@ AGENT = Path(seed.__file__).with_name("guest") / "agent.py"
 
 
 @pytest.fixture
-def agent() -> dict[str, Any]:
+def agent(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """agent.py's names, with an operation that says back what it was told."""
+    monkeypatch.syspath_prepend(str(AGENT.parent))  # apply.py lies beside it, as on the seed
     names: dict[str, Any] = runpy.run_path(str(AGENT), run_name="agent")["answer"].__globals__
     names["OPS"]["say"] = lambda request: {"said": request["words"]}
     names["IDLE_SECONDS"] = 0.01
@@ -62,13 +63,58 @@ def test_what_is_no_request_gets_no_answer(agent: dict[str, Any], line: bytes) -
 def test_the_status_tells_what_was_applied_and_is_mounted(
     agent: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent["REPORT"] = str(tmp_path / "report.json")
-    assert agent["status"]({}).keys() == {"uptime", "mounts"}
+    monkeypatch.setattr(agent["apply"], "REPORT", tmp_path / "report.json")
+    assert agent["status"]({}).keys() == {"uptime", "mounts", "ops"}
     (tmp_path / "report.json").write_text('{"applied": "g1"}')
     monkeypatch.setattr(os.path, "ismount", lambda path: path == "/workspace")
     status = agent["status"]({})
     assert (status["applied"], status["mounts"]) == ("g1", ["/workspace"])
     assert status["uptime"] > 0
+
+
+def test_other_variables_are_written_before_the_gateway_is_started_anew(
+    agent: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = agent["apply"]
+    seed_folder = tmp_path / "seed"
+    seed_folder.mkdir()
+    guest = {"emulated": False, "ca": "", "token": "t", "env": {"OLD": "1", "BOTH": "1"}}
+    (seed_folder / "guest.json").write_text(json.dumps(guest))
+    report = tmp_path / "report.json"
+    report.write_text('{"applied": "g1", "steps": [], "error": ""}')
+    for name, path in (("SEED", seed_folder), ("RUN", tmp_path), ("REPORT", report)):
+        monkeypatch.setattr(apply, name, path)
+    called: list[str] = []
+
+    def call(*words: str) -> None:
+        assert 'NEW="s3cret"' in (tmp_path / "openclaw.env").read_text()
+        assert json.loads(report.read_text())["applied"] == "g1"
+        called.append(" ".join(words))
+
+    monkeypatch.setattr(apply, "call", call)
+    monkeypatch.setattr(apply.subprocess, "run", lambda *_, **__: None)
+    variables = {"NEW": "s3cret", "BOTH": "2"}
+    request = {"id": 1, "op": "environment", "env": variables, "generation": "g2"}
+    assert agent["answer"](json.dumps(request).encode()) == {"id": 1, "ok": True}
+    lines = (tmp_path / "openclaw.env").read_text().splitlines()
+    assert {'NEW="s3cret"', 'BOTH="2"', 'OPENCLAW_GATEWAY_TOKEN="t"'} <= set(lines)
+    assert not any(line.startswith("OLD=") for line in lines)
+    assert called == [
+        *("systemctl stop openclaw.service", "systemctl start --no-block openclaw.service")
+    ]
+    assert json.loads(report.read_text())["applied"] == "g2"
+
+
+def test_variables_are_refused_while_the_seed_is_applied(
+    agent: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent["apply"], "REPORT", tmp_path / "report.json")
+    monkeypatch.setattr(agent["apply"], "RUN", tmp_path)
+    (tmp_path / "report.json").write_text('{"applied": "", "steps": [], "error": ""}')
+    request = {"id": 1, "op": "environment", "env": {}, "generation": "g2"}
+    answer = agent["answer"](json.dumps(request).encode())
+    assert answer["error"] == "RuntimeError: the settings of this boot are not applied yet"
+    assert not (tmp_path / "openclaw.env").exists()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,11 +81,9 @@ def test_the_command_line_is_the_golden_one(name: str) -> None:
 
 
 @each
-def test_every_forward_is_bound_to_the_loopback(case: Case) -> None:
-    words = " ".join(case.argv)
-    hosts = re.findall(r"hostfwd=tcp:([^,:]*):(\d+)-:(\d+)", words)
-    assert hosts == [("127.0.0.1", str(f.host), str(f.guest)) for f in case.machine.forwards]
-    assert words.count("hostfwd=") == len(hosts)
+def test_no_forward_is_in_it_since_they_change_while_the_machine_runs(case: Case) -> None:
+    assert "hostfwd" not in " ".join(case.argv)
+    assert case.argv == replace(case, machine=replace(case.machine, forwards=())).argv
 
 
 @each

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from vclaw import proc
@@ -14,6 +14,7 @@ from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.hypervisor.qemu import argv as command_line
 from vclaw.hypervisor.qemu import qmp
+from vclaw.model import PortForward
 from vclaw.paths import ClawPaths, Home
 
 START_SECONDS = 30.0
@@ -82,6 +83,12 @@ class Qemu(Hypervisor):
             f"QEMU ended at once with exit status {child.returncode}.",
             proc.tail(said) or f"It printed nothing; its log is {paths.hypervisor_log}.",
         )
+
+    def forward(self, paths: ClawPaths, forwards: Collection[PortForward]) -> None:
+        """Let exactly these ports lead into the guest."""
+        from vclaw.hypervisor.qemu import forwards as network
+
+        network.change(paths.qmp, forwards)
 
     def state(self, paths: ClawPaths) -> str:
         """`running`, `paused`, or `unknown`."""

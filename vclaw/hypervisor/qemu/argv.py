@@ -13,6 +13,9 @@ PROGRAMS = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 TCG_CODE_CACHE_MIB = 1024
 """A gateway start flushed the default code cache several times over."""
 
+NETDEV = "net"
+"""The network device's name in QEMU."""
+
 AGENT_PORT = "org.vclaw.agent"
 """Name of the guest agent's virtio-serial port."""
 
@@ -32,7 +35,7 @@ def build(
         *_platform(machine, firmware),
         *_boot(root),
         *_disks(machine, root, paths),
-        *_network(machine),
+        *_network(),
         *_devices(paths),
         *[word for share in machine.shares for word in _share(share)],
         *_monitors(paths),
@@ -94,14 +97,12 @@ def _disk(name: str, path: Path, form: str, options: str) -> list[str]:
     ]
 
 
-def _network(machine: Machine) -> list[str]:
-    forwards = "".join(
-        f",hostfwd=tcp:127.0.0.1:{forward.host}-:{forward.guest}" for forward in machine.forwards
-    )
+def _network() -> list[str]:
+    # Forwards are no part of it: they change while the machine runs (see forwards.py).
     return [
-        *("-netdev", f"user,id=net,ipv6=off{forwards}"),
+        *("-netdev", f"user,id={NETDEV},ipv6=off"),
         # Without its boot ROM: nothing boots from the network, and the firmware starts sooner.
-        *("-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-device", f"virtio-net-pci,netdev={NETDEV},romfile="),
     ]
 
 
