@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vclaw import fsutil, proc
+from vclaw import crashpoints, fsutil, proc
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.process import boot_id
 
@@ -98,14 +98,15 @@ def create(
         proc.need("qemu-img", "a disk in the format qcow2")
     # Without a valid disk.json no guest has used what an interrupted copy left here.
     claw.disk_meta.unlink(missing_ok=True)
-    for rest in claw.root.glob(f".{claw.disk.name}.*.tmp"):
-        rest.unlink()
+    crashpoints.reach("disk.unlisted")
     # Writing hundreds of MiB out takes longer than copying them: `settle` does it while the
     # guest boots already. Where the system names no boots, a lost copy could not be noticed.
     host_boot = boot_id()
     with fsutil.replacing(claw.disk, mode=0o600, sync=not host_boot) as target:
         copy(image.image, target, progress)
+        crashpoints.reach("disk.copied")
         _grow(target, meta.format, size)
+    crashpoints.reach("disk.placed")
     if meta.boot == "kernel":
         for source, beside in ((image.kernel, claw.kernel), (image.initrd, claw.initrd)):
             fsutil.write_atomic(beside, source.read_bytes())

@@ -6,15 +6,20 @@ import contextlib
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from io import RawIOBase
 from pathlib import Path
 
+from vclaw import crashpoints
 from vclaw.errors import UsageError, VclawError
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     from typing import Any
+
+TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+"""The names that `replacing` gives, with the writer's pid."""
 
 
 @contextlib.contextmanager
@@ -24,18 +29,49 @@ def replacing(target: Path, mode: int = 0o644, *, sync: bool = True) -> Iterator
     On any exception the temporary file is removed and `target` stays as it was. Without `sync`
     a power cut may leave a file that is not whole; the caller has to know that.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")  # see TEMPORARY
     os.close(os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
     try:
         yield temporary
         temporary.chmod(mode)
         if sync:
             sync_file(temporary)
+        crashpoints.reach("file.written")
         temporary.replace(target)
+        crashpoints.reach("file.placed")
         sync_folder(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder`; never what a living one writes."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        found = TEMPORARY.fullmatch(path.name)
+        if found is not None and not _is_alive(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder with all in it; another process may be at the same work."""
+    import shutil
+
+    def failed(_function: object, _path: str, failure: Any) -> None:
+        if not isinstance(failure[1], FileNotFoundError):
+            raise failure[1]
+
+    shutil.rmtree(folder, onerror=failed)
 
 
 def write_atomic(target: Path, data: bytes, mode: int = 0o644) -> None:

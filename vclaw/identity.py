@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from vclaw import fsutil, proc
+from vclaw import crashpoints, fsutil, proc
 from vclaw.errors import VclawError
 from vclaw.paths import ClawPaths
 
@@ -72,6 +72,7 @@ def _keypair(paths: ClawPaths, name: str, comment: str, *, keep: bool) -> tuple[
     private.unlink(missing_ok=True)
     program = proc.need("ssh-keygen", "making a claw's SSH keys")
     proc.run([program, "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", private])
+    crashpoints.reach("claw.keys")
     pair = private.read_text(), public.read_text()
     public.unlink()
     if not keep:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from vclaw import crashpoints, fsutil
 from vclaw.errors import VclawError
 
 BUSY_SECONDS = 0.5
@@ -26,21 +28,27 @@ def locked(
 
     `wait` is how many seconds to wait for another holder, None for ever. `on_wait` is called
     once with the holder's description where there is something to wait for. Raises VclawError
-    that names the holder when the time is over, or that says that the holder removed the file's
-    folder. The file itself stays: removing it would let two processes hold two locks of the same
-    name. A block inside a block that holds the same lock in this process just runs.
+    that names the holder when the time is over, or that says that the file's folder is not there
+    (any more). The file itself stays: removing it would let two processes hold two locks of the
+    same name. A block inside a block that holds the same lock in this process just runs.
+
+    Whoever gets the lock finds the folder swept of what a killed holder was just writing.
     """
     if path in _held:
         yield
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        raise _removed(path) from None
     try:
         _acquire(fd, path, wait, on_wait)
         _check_current(fd, path)
         os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        os.pwrite(fd, _me().encode(), 0)
         _held.add(path)
+        crashpoints.reach("lock.held")
+        fsutil.sweep(path.parent)
         yield
     finally:
         if path in _held:
@@ -54,12 +62,13 @@ def _acquire(
 ) -> None:
     deadline = None if wait is None else time.monotonic() + wait
     told = False
+    holder = ""
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            holder = _holder(fd)
+            holder = _holder(fd) or holder or "another process"
         if deadline is not None and time.monotonic() >= deadline:
             raise VclawError(
                 f"{path.parent.name} is busy: {holder} is working on it.",
@@ -78,11 +87,23 @@ def _check_current(fd: int, path: Path) -> None:
             return
     except FileNotFoundError:
         pass
-    raise VclawError(
+    raise _removed(path)
+
+
+def _removed(path: Path) -> VclawError:
+    return VclawError(
         f"{path.parent.name} was removed by another process just now.", "Run the command again."
     )
 
 
+def _me() -> str:
+    """This process for whoever waits for it: `123 vclaw run`; flags may be secrets."""
+    program, *words = sys.argv[:2]
+    command = f" vclaw {' '.join(words)}" if Path(program).name == "vclaw" else ""
+    return f"{os.getpid()}{command.rstrip()}"
+
+
 def _holder(fd: int) -> str:
-    pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
-    return f"process {pid}" if pid else "another process"
+    """`process 123 (vclaw run)`; "" in the moment before the holder has written that."""
+    pid, _, its_command = os.pread(fd, 64, 0).decode(errors="replace").partition(" ")
+    return f"process {pid}" + (f" ({its_command})" if its_command else "") if pid else ""

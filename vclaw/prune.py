@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vclaw import boot, disk, fsutil, runtime
+from vclaw import boot, crashpoints, disk, fsutil, runtime
 from vclaw.claws import record
 from vclaw.errors import VclawError
 from vclaw.images import store
@@ -172,6 +171,7 @@ def _busy(home: Home, found: Found) -> str:
 
 def _remove(home: Home, found: Found) -> str:
     """Remove it under its lock, where it still can go; returns why it stays, "" where it went."""
+    fsutil.make_folder(home.locks)
     try:
         with locked(_lock(home, found), wait=0):
             now = [item for item in look(home) if (item.kind, item.key) == (found.kind, found.key)]
@@ -192,7 +192,8 @@ def _delete(found: Found, path: Path) -> None:
     for first in ("image.json", "manifest.json"):
         if path in found.paths:
             (path / first).unlink(missing_ok=True)
-    shutil.rmtree(path)
+    crashpoints.reach("prune.unlisted")
+    fsutil.remove_tree(path)
 
 
 def disk_bytes(path: Path) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vclaw import fsutil, openclaw
+from vclaw import crashpoints, fsutil, openclaw
 from vclaw.identity import Identity
 from vclaw.model import ClawSpec
 
@@ -162,5 +162,7 @@ def build(guest_json: Path, target: Path) -> None:
     if target.exists() and mark.exists() and mark.read_text() == digest:
         return
     mark.unlink(missing_ok=True)
+    crashpoints.reach("seed.unmarked")
     write_iso(files, target)
+    crashpoints.reach("seed.written")
     fsutil.write_atomic(mark, digest.encode())

@@ -27,6 +27,7 @@ with locked(Path(sys.argv[1])):
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    (tmp_path / "my-claw").mkdir()
     return tmp_path / "my-claw" / "lock"
 
 
@@ -70,13 +71,13 @@ def test_a_wait_is_told_once_and_ends_with_the_holder(
     threading.Thread(target=let_go, daemon=True).start()
     with locked(path, 20, told.append):
         assert told == [f"process {holder.pid}"]
-        assert path.read_text() == str(os.getpid())
+        assert path.read_text().split()[0] == str(os.getpid())
 
 
 def test_a_lock_ends_with_a_killed_holder(path: Path, holder: subprocess.Popen[bytes]) -> None:
     holder.kill()
     with locked(path, 5):
-        assert path.read_text() == str(os.getpid())
+        assert path.read_text().split()[0] == str(os.getpid())
 
 
 def test_a_block_inside_a_block_just_runs_and_leaves_the_lock(path: Path) -> None:
@@ -127,5 +128,31 @@ def test_a_lock_whose_folder_was_removed_meanwhile_is_not_had(
     ):
         pass
     assert not path.parent.exists()
-    with locked(path, 0):
-        assert path.read_text() == str(os.getpid())
+    with pytest.raises(VclawError, match="my-claw was removed"), locked(path, 0):
+        pass
+    assert not path.parent.exists()
+
+
+def test_a_busy_lock_says_what_its_holder_does(path: Path) -> None:
+    script = "import sys; sys.argv = ['vclaw', *sys.argv[1:]]\n" + HOLDER.replace("[1]", "[2]")
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, "run", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with child, pytest.raises(VclawError, match=rf"process {child.pid} \(vclaw run\) is working"):
+        assert child.stdout is not None
+        child.stdout.readline()
+        with locked(path, 0):
+            pass
+
+
+def test_whoever_gets_the_lock_finds_no_rests_of_a_killed_writer(path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    rest = path.with_name(f".claw.json.{dead.pid}.tmp")
+    living = path.with_name(f".claw.json.{os.getppid()}.tmp")
+    for file in (rest, living, path.with_name(".claw.json.tmp"), path.with_name("x.1.tmp")):
+        file.touch()
+    with locked(path):
+        assert {file.name for file in path.parent.iterdir()} == {
+            *("lock", living.name, ".claw.json.tmp", "x.1.tmp")
+        }

@@ -175,6 +175,7 @@ with locked(Path(sys.argv[1])):
 def busy(home: Home) -> Iterator[Path]:
     """Another process holds the lock of the image, as one does that fetches it."""
     image(home)
+    home.locks.mkdir(parents=True, exist_ok=True)
     lock = home.locks / f"image-{IMAGE.key}"
     child = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

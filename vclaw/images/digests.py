@@ -43,8 +43,9 @@ def _index(home: Home) -> dict[str, Any]:
 
 
 def _remember(home: Home, path: str, entry: dict[str, Any]) -> None:
-    fsutil.make_folder(home.cache)
+    fsutil.make_folder(home.locks)
     with lock.locked(home.locks / "digests"):
+        fsutil.sweep(home.cache)
         index = _index(home)
         index.pop(path, None)
         index[path] = entry

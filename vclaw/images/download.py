@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vclaw import fsutil
+from vclaw import crashpoints, fsutil
 from vclaw.errors import VclawError
 from vclaw.images.http import Client, TransientError, unreachable
 from vclaw.paths import ImagePaths
@@ -65,6 +65,7 @@ def fetch(wanted: Wanted, paths: ImagePaths, client: Client, progress: Progress)
                 "changes the file.",
             )
         transfer.sync()
+    crashpoints.reach("image.complete")
     paths.partial_meta.unlink()
 
 
@@ -162,6 +163,7 @@ class _Transfer:
                 return
             fsutil.write_all(self._file, chunk)
             self._take(chunk)
+            crashpoints.reach("image.received")
             if self._task is not None:
                 self._task.advance(len(chunk))
 

@@ -41,6 +41,7 @@ def build(home: Home, version: str, arch: str, progress: Progress) -> RuntimeMan
     if ready is not None:
         return ready
     fsutil.make_folder(home.runtimes)
+    fsutil.make_folder(home.locks)
 
     def on_wait(holder: str) -> None:
         progress.say(f"waiting for {holder}, which builds the OpenClaw runtime {version}")

@@ -243,6 +243,7 @@ def _keep(path: Path, host: Mapping[str, Any], outcomes: Mapping[str, Outcome]) 
     }
     try:
         fsutil.make_folder(path.parent)
+        fsutil.sweep(path.parent)
         fsutil.write_json(path, value)
     except (OSError, UsageError):
         # A cache that cannot be written costs a trial at each start, and nothing else.

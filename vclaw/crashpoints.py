@@ -1,0 +1,63 @@
+"""The steps between two effects, by name, so that a test can end a command at each of them.
+
+VCLAW_CRASH_AT=disk.copied:2:KILL sends this process SIGKILL when it reaches `disk.copied` for the
+second time. Unset, which it is for everybody but tests/chaos, a step costs one comparison.
+"""
+
+from __future__ import annotations
+
+import os
+
+POINTS = {
+    "file.written": "a file is whole under its temporary name",
+    "file.placed": "a file has its name, and its folder is not synced yet",
+    "lock.held": "a lock is had, and its file names this process",
+    "claw.folder": "a new claw's folder is there, and nothing is in it",
+    "claw.keys": "a key pair of a new claw is made, and its identity is not stored",
+    "claw.described": "a claw's files are written, claw.json last",
+    "disk.unlisted": "what an interrupted copy left is no disk any more",
+    "disk.copied": "the image is copied under a temporary name, and not grown",
+    "disk.placed": "instance.img is whole, and disk.json does not say so",
+    "seed.unmarked": "the old seed is not valid any more, and no new one is there",
+    "seed.written": "the new seed is there, and its digest is not",
+    "boot.cleared": "the sockets of the last run are gone",
+    "boot.spawned": "there is a process, not recorded, that waits to become the hypervisor",
+    "boot.recorded": "the process is recorded and still waits",
+    "boot.released": "the process becomes the hypervisor",
+    "boot.answered": "the hypervisor's monitor answers",
+    "suspend.noted": "suspended.json is there, and the guest still runs",
+    "suspend.paused": "the guest stands still",
+    "resume.running": "the guest runs again, with an old clock and a closed gateway",
+    "resume.undone": "clock and gateway are as before, and suspended.json is still there",
+    "stop.asked": "the guest was asked to shut down",
+    "stop.ended": "the machine has ended, and run.json still names it",
+    "remove.stopped": "the claw that is removed has stopped",
+    "remove.kept": "the state that is to be kept lies in its new place",
+    "remove.renamed": "the claw is no claw any more, and its files are still there",
+    "image.begun": "what a damaged image left is gone, and nothing has come",
+    "image.received": "a part of a download has come",
+    "image.complete": "a download is whole and verified, under its partial name",
+    "image.placed": "image.img is there, and image.json is not",
+    "image.unlisted": "an image is about to be removed or replaced: image.json is gone",
+    "prune.unlisted": "what prune removes is not in the cache any more, and still on the disk",
+}
+"""Name -> what has just happened when a command reaches it."""
+
+_PLAN = os.environ.get("VCLAW_CRASH_AT", "")
+_seen = 0
+
+
+def reach(point: str) -> None:
+    """Tell that the step `point` of POINTS is reached."""
+    if _PLAN:
+        _reached(point)
+
+
+def _reached(point: str) -> None:
+    global _seen
+    import signal
+
+    name, count, signame = _PLAN.split(":")
+    _seen += name == point
+    if name == point and _seen == int(count):
+        os.kill(os.getpid(), signal.Signals[f"SIG{signame}"])
