@@ -32,7 +32,8 @@ class Hypervisor(abc.ABC):
     def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
         """Start it, with no port forwarded yet, and return once the monitor answers.
 
-        `started` is called the moment there is a process, so that it is never forgotten.
+        `started` is called with the process before it begins to be the machine: a machine that
+        runs is known, whatever ends this process meanwhile.
         Raises VclawError with the end of its own output where it ends at once.
         """
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from vclaw import proc
+from vclaw import crashpoints, proc
 from vclaw.errors import VclawError
 from vclaw.hypervisor import Hypervisor
 from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
@@ -16,6 +16,14 @@ from vclaw.hypervisor.qemu import argv as command_line
 from vclaw.hypervisor.qemu import qmp
 from vclaw.model import PortForward
 from vclaw.paths import ClawPaths, Home
+
+GATE = 'read -r go && exec "$@" </dev/null'
+"""What sh does until QEMU may begin: it waits for a line, and ends where none can come any more.
+
+A process keeps its pid and its start time when it becomes another program. So the process is
+recorded first and let go then, and a vclaw that is killed in between leaves no QEMU that nobody
+knows of.
+"""
 
 START_SECONDS = 30.0
 """QEMU opens its monitor within a second; a busy machine is given more."""
@@ -55,20 +63,27 @@ class Qemu(Hypervisor):
         """Start QEMU in a session of its own and wait for its monitor."""
         for socket in (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket):
             socket.unlink(missing_ok=True)
+        crashpoints.reach("boot.cleared")
         with paths.hypervisor_log.open("ab") as log:
             offset = log.tell()
             child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                ["/bin/sh", "-c", GATE, "sh", *argv],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
-        try:
+        assert child.stdin is not None
+        with child.stdin as gate:
+            crashpoints.reach("boot.spawned")
             started(Process(child.pid, start_mark(child.pid), tuple(argv)))
-        except BaseException:  # nobody would ever find a process that is not recorded
-            child.kill()
-            child.wait()
-            raise
+            crashpoints.reach("boot.recorded")
+            gate.write(b"go\n")
+        crashpoints.reach("boot.released")
         deadline = time.monotonic() + START_SECONDS
         while child.poll() is None:
             if paths.qmp.exists() and self.state(paths) != "unknown":
+                crashpoints.reach("boot.answered")
                 return
             if time.monotonic() > deadline:
                 child.kill()
