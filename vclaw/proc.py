@@ -1,4 +1,4 @@
-"""The one way vclaw runs other programs: list argv, no stdin, child always reaped."""
+"""The one way vclaw runs other programs: list argv, no stdin, no child left behind."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -50,6 +51,26 @@ def need(program: str, purpose: str) -> Path:
     raise UsageError(f"{program} is not installed, and {purpose} needs it.", hint)
 
 
+def _end_with_parent(signum: int) -> Callable[[], None] | None:
+    """What a child does before its program: it asks for `signum` for when this process is gone.
+
+    So a vclaw that is killed leaves no program at work (prctl(2), PR_SET_PDEATHSIG). None where
+    the system has no such thing.
+    """
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def ask() -> None:
+        libc.prctl(1, signum)
+        if os.getppid() != parent:  # it was gone before
+            os._exit(1)
+
+    return ask
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -82,6 +103,7 @@ def run(
             cwd=cwd,
             timeout=timeout,
             pass_fds=pass_fds,
+            preexec_fn=_end_with_parent(signal.SIGKILL),
             check=False,
         )
     text = (done.stdout or b"").decode(errors="replace")
@@ -135,6 +157,7 @@ def stream(
             stderr=subprocess.STDOUT,
             env=dict(env) if env is not None else None,
             start_new_session=True,
+            preexec_fn=_end_with_parent(signal.SIGTERM),
         )
         assert child.stdout is not None
         try:
