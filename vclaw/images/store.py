@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vclaw import fsutil, lock
+from vclaw import crashpoints, fsutil, lock
 from vclaw.errors import UsageError, VclawError
 from vclaw.images import debian, digests, formats, local, ubuntu
 from vclaw.images import meta as metas
@@ -68,6 +67,7 @@ def fetch(
             fsutil.make_folder(paths.root)
             for stale in (paths.meta, paths.image):
                 stale.unlink(missing_ok=True)
+            crashpoints.reach("image.begun")
             return _finish(ref, paths, _make(ref, paths, tools, progress, env))
         finally:
             with contextlib.suppress(OSError):
@@ -121,9 +121,10 @@ def steady(home: Home, key: str) -> Iterator[None]:
 
 
 def _put_in_place(fresh: ImagePaths, paths: ImagePaths) -> None:
-    """Replace a cached image; in between, and after a power cut there, it is not cached."""
+    """Replace a cached image; in between it is not cached, and the next fetch goes on with it."""
     paths.meta.unlink(missing_ok=True)
     fsutil.sync_folder(paths.root)
+    crashpoints.reach("image.unlisted")
     for new, old in (
         (fresh.kernel, paths.kernel),
         (fresh.initrd, paths.initrd),
@@ -133,7 +134,7 @@ def _put_in_place(fresh: ImagePaths, paths: ImagePaths) -> None:
         if new.exists():
             new.replace(old)
     fsutil.sync_folder(paths.root)
-    shutil.rmtree(fresh.root)
+    fsutil.remove_tree(fresh.root)
 
 
 def _check(ref: ImageRef, env: Mapping[str, str]) -> debian.Tools | None:
@@ -152,6 +153,12 @@ def _fetching(home: Home, ref: ImageRef, progress: Progress) -> Iterator[None]:
         home.locks / f"image-{ref.key}",
         on_wait=lambda holder: progress.say(f"waiting for {holder}, which fetches {ref.name}"),
     ):
+        paths = home.image(ref)
+        fsutil.sweep(paths.root)
+        fresh = ImagePaths(paths.refresh)
+        if fresh.meta.exists():  # complete, and its moving was cut short
+            with steady(home, ref.key):
+                _put_in_place(fresh, paths)
         yield
 
 
@@ -188,9 +195,11 @@ def remove(home: Home, ref: ImageRef) -> None:
 def remove_key(home: Home, key: str) -> None:
     """`remove`, by the name of the image's folder in the cache."""
     paths = ImagePaths(home.images / key)
+    fsutil.make_folder(home.locks)
     with lock.locked(home.locks / f"image-{key}", wait=0), steady(home, key):
         paths.meta.unlink(missing_ok=True)  # from here on it is not cached
-        shutil.rmtree(paths.root)
+        crashpoints.reach("image.unlisted")
+        fsutil.remove_tree(paths.root)
 
 
 def _make(
@@ -212,6 +221,7 @@ def _make(
     formats.inspect(paths.partial)  # before it becomes image.img
     paths.partial.replace(paths.image)
     fsutil.sync_folder(paths.root)
+    crashpoints.reach("image.placed")
     return Made(fetched.sha256, fetched.url, fetched.signed_by)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -112,6 +113,39 @@ def test_a_broken_refresh_goes_on_where_it_stopped(
     refresh()
     assert content(home) == NEW
     assert image_server.ranges(path)[-1] == "bytes=1000-"
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_replacement_that_was_cut_short_is_ended_by_the_next_fetch(
+    image_server: ImageServer,
+    home: Home,
+    refresh: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    moved: int,
+) -> None:
+    """Cut before the first, the second (image.img) or the third (image.json) file moves."""
+    image_server.publish(OLD)
+    refresh()
+    path = image_server.publish(NEW)
+    replace, replaced = Path.replace, []
+
+    def cut(self: Path, target: Path) -> Path:
+        if self.parent.name == "refresh" and target.parent == home.image(NOBLE).root:
+            replaced.append(target)
+            if len(replaced) > moved:
+                raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", cut)
+        with contextlib.suppress(KeyboardInterrupt):
+            refresh()
+    assert len(replaced) == min(moved + 1, 2)
+    before = len(image_server.ranges(path))
+    refresh()
+    assert content(home) == NEW
+    assert len(image_server.ranges(path)) == before
+    assert not home.image(NOBLE).refresh.exists()
 
 
 def test_a_claw_that_copies_the_image_gets_all_of_it_before_it_is_replaced(
