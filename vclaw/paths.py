@@ -305,6 +305,11 @@ class Home:
         """One folder for each claw."""
         return self.data / layout.INSTANCES
 
+    @property
+    def ports_lock(self) -> Path:
+        """Held while a claw chooses ports and puts them on record, so that no other has them."""
+        return self.data / "locks" / "ports"
+
     def image(self, ref: ImageRef) -> ImagePaths:
         """The files of one image."""
         return ImagePaths(self.images / ref.key)

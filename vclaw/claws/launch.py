@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from vclaw import boot, engine, providers, timeline
-from vclaw.claws import prepare, status
+from vclaw.claws import prepare, record, status
 from vclaw.claws.prepare import Prepared
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
@@ -25,6 +25,7 @@ def launch(
     that was refused leaves nothing.
     """
     began = time.time()
+    record.sweep(home)
     prepared = prepare.prepare(home, options, progress)
     took = [Stage("prepare", began, time.time())]
     spec, paths = prepared.spec, prepared.paths
@@ -32,21 +33,21 @@ def launch(
     if not providers.of_claw(paths):
         progress.say(providers.missing(spec.name))
     goal = f"{'ready' if wait else 'boot'}:{spec.name}"
-    try:
-        with locked(paths.lock, BUSY_SECONDS):
-            running = boot.is_up(paths)
-            if not running:
-                boot.forget(paths.last_error)
+    with locked(paths.lock, BUSY_SECONDS):
+        running = boot.is_up(paths)
+        if not running:
+            boot.forget(paths.last_error)
+        try:
             try:
                 engine.run(stages, goal, paths.doit_db, progress, took.append)
             finally:
-                record = timeline.keep(paths, took, running=running)
-    except UsageError:
-        prepare.discard(prepared)
-        raise
-    except VclawError as error:
-        status.record_error(paths, error)
-        raise
-    if record is not None:
-        progress.say(f"time: {timeline.line(record)}")
+                kept = timeline.keep(paths, took, running=running)
+        except UsageError:
+            prepare.discard(prepared)
+            raise
+        except VclawError as error:
+            status.record_error(paths, error)
+            raise
+    if kept is not None:
+        progress.say(f"time: {timeline.line(kept)}")
     return prepared

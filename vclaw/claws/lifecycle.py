@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import errno
 import shutil
 import time
 from pathlib import Path
 
-from vclaw import boot, channel, disk, fsutil, gateway, hypervisor, identity, readiness
+from vclaw import (
+    boot,
+    channel,
+    crashpoints,
+    disk,
+    fsutil,
+    gateway,
+    hypervisor,
+    identity,
+    readiness,
+)
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import BUSY_SECONDS, locked
@@ -21,6 +31,9 @@ QUIESCE_SECONDS = 30.0
 STOP_SECONDS = 180.0
 """What a guest is given to shut down; an emulated one needs most of a minute."""
 
+LIVE_SECONDS = 3.0
+"""What OpenClaw is given to show that it is there at all before it is asked to end its work."""
+
 CLOCK_SECONDS = 30.0
 """What a guest that was paused is given to answer again."""
 
@@ -32,42 +45,68 @@ def suspend(paths: ClawPaths, progress: Progress) -> None:
         if hypervisor.current().state(paths) == "paused":
             progress.say(f"{paths.root.name} is suspended already")
             return
-        suspension = gateway.quiesce(
-            record.load(paths).gateway_port, identity.load(paths).token, QUIESCE_SECONDS
-        )
+        suspension = _quiesce(paths)
         if suspension is None:
             progress.say("OpenClaw did not confirm that it is quiet; pausing all the same")
         fsutil.write_json(paths.suspended, {"schema": 1, "suspension": suspension})
+        crashpoints.reach("suspend.noted")
         hypervisor.current().pause(paths)
+        crashpoints.reach("suspend.paused")
+
+
+def _quiesce(paths: ClawPaths) -> str | None:
+    port = record.load(paths).gateway_port
+    # A guest that still boots has no work to end, and takes connections without an answer.
+    if not paths.ready.exists() and not gateway.probe(port, "/healthz", LIVE_SECONDS):
+        return None
+    return gateway.quiesce(port, identity.load(paths).token, QUIESCE_SECONDS)
 
 
 def resume(paths: ClawPaths, timeout: float, progress: Progress) -> None:
-    """Let a suspended claw go on, set its clock, and wait until OpenClaw is ready."""
+    """Let a suspended claw go on, set its clock, and wait until OpenClaw is ready.
+
+    suspended.json stays until all is undone, so that the next resume does what an interrupted
+    one left; of a claw that was not suspended nothing but readiness is waited for. `timeout` in
+    seconds is for that, and bounds the guest's patience too. Raises UsageError where the claw
+    does not run, VclawError where its guest does not answer.
+    """
     with locked(paths.lock, BUSY_SECONDS):
         _require_running(paths)
-        if hypervisor.current().state(paths) != "paused":
-            progress.say(f"{paths.root.name} is not suspended")
-            return
-        hypervisor.current().resume(paths)
-        _set_clock(paths)
+        paused = hypervisor.current().state(paths) == "paused"
         port = record.load(paths).gateway_port
-        suspension = _suspension(paths)
-        if suspension:
-            gateway.release(port, identity.load(paths).token, suspension, QUIESCE_SECONDS)
-        boot.forget(paths.suspended)
+        if paused:
+            hypervisor.current().resume(paths)
+            crashpoints.reach("resume.running")
+        if paused or paths.suspended.exists():
+            _set_clock(paths, min(CLOCK_SECONDS, timeout))
+            suspension = _suspension(paths)
+            if suspension:
+                gateway.release(port, identity.load(paths).token, suspension, QUIESCE_SECONDS)
+            crashpoints.reach("resume.undone")
+            boot.forget(paths.suspended)
+        else:
+            progress.say(f"{paths.root.name} is not suspended")
+            if readiness.is_ready(paths, port):
+                return
         readiness.wait(paths, port, timeout, progress)
 
 
-def _set_clock(paths: ClawPaths) -> None:
+def _set_clock(paths: ClawPaths, patience: float) -> None:
     """The guest's clock stands where it was paused; the guest may take a moment to answer."""
-    deadline = time.monotonic() + CLOCK_SECONDS
+    deadline = time.monotonic() + patience
     while True:
+        answer_in = min(readiness.ANSWER_SECONDS, patience)
         try:
-            channel.ask(paths.channel, "set-clock", readiness.ANSWER_SECONDS, time=time.time())
+            channel.ask(paths.channel, "set-clock", answer_in, time=time.time())
             return
         except channel.NoAnswer:
             if time.monotonic() >= deadline:
-                raise
+                name = paths.root.name
+                raise channel.NoAnswer(
+                    f"{name} runs again, but its guest does not answer, and its clock is not set.",
+                    f"`vclaw resume {name}` tries again; a guest that was suspended while it "
+                    "booted answers once it is up.",
+                ) from None
 
 
 def _suspension(paths: ClawPaths) -> str:
@@ -90,6 +129,12 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
                 hypervisor.current().quit(paths)
                 process.wait(10.0)
             process.end()
+            if process.alive:
+                raise VclawError(
+                    f"QEMU (process {process.pid}) does not end, not even by SIGKILL.",
+                    "The host waits for one of its disks; try again later.",
+                )
+        crashpoints.reach("stop.ended")
         disk.settle(paths)
         boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error)
 
@@ -101,11 +146,13 @@ def _ask_to_stop(paths: ClawPaths) -> bool:
             hypervisor.current().resume(paths)
     try:
         channel.ask(paths.channel, "poweroff", 10.0)
+        crashpoints.reach("stop.asked")
         return True
     except VclawError:
         pass
     try:
         hypervisor.current().press_power_button(paths)
+        crashpoints.reach("stop.asked")
         return True
     except VclawError:
         return False
@@ -116,9 +163,10 @@ def remove(
 ) -> None:
     """Stop a claw and delete its folder; the workspace is not touched.
 
-    With `keep_state`, OpenClaw's state is moved to that folder first, which must not exist.
+    With `keep_state`, OpenClaw's state is moved to that folder first, which must not exist, but
+    where an interrupted removal moved it there already.
     """
-    if keep_state is not None and keep_state.exists():
+    if keep_state is not None and keep_state.exists() and paths.state.exists():
         raise UsageError(f"{keep_state} exists already.", "Name a folder that does not exist yet.")
     if keep_state is not None and keep_state.resolve().is_relative_to(paths.root.resolve()):
         raise UsageError(
@@ -126,19 +174,28 @@ def remove(
         )
     with locked(paths.lock, BUSY_SECONDS):
         stop(paths, progress, force=force)
+        crashpoints.reach("remove.stopped")
         if keep_state is not None and paths.state.is_dir():
-            keep_state.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(paths.state, keep_state)
-        # Renamed first: an interrupted removal leaves nothing that looks like a claw.
-        doomed = paths.root.with_name(f".removed-{paths.root.name}-{secrets.token_hex(4)}")
-        paths.root.rename(doomed)
-    shutil.rmtree(doomed)
+            _move(paths.state, keep_state)
+            crashpoints.reach("remove.kept")
+        doomed = record.withdraw(paths)
+    crashpoints.reach("remove.renamed")
+    fsutil.remove_tree(doomed)
 
 
-def sweep(instances: Path) -> None:
-    """Delete what interrupted removals left."""
-    for rest in instances.glob(".removed-*"):
-        shutil.rmtree(rest, ignore_errors=True)
+def _move(source: Path, target: Path) -> None:
+    """Move a folder, across file systems too; it appears whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        partial = target.with_name(f".{target.name}.partial")
+        if partial.exists():
+            fsutil.remove_tree(partial)
+        shutil.copytree(source, partial, symlinks=True)
+        partial.rename(target)
 
 
 def _require_running(paths: ClawPaths) -> None:

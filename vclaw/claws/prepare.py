@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from vclaw import boot, certificates, config, fsutil, hypervisor, identity, runtime, seed
+from vclaw import (
+    boot,
+    certificates,
+    config,
+    crashpoints,
+    fsutil,
+    hypervisor,
+    identity,
+    runtime,
+    seed,
+)
 from vclaw.claws import access, record
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
@@ -33,6 +44,56 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     Raises UsageError before anything is made where it cannot be, and where the claw runs with
     other settings than these.
     """
+    chooser = config.Chooser(
+        image=functools.cache(lambda text: _image(home, text, progress)),
+        openclaw=functools.cache(
+            lambda text: runtime.resolve(text or runtime.DEFAULT_VERSION, home)
+        ),
+    )
+    wish = _wish(home, options, chooser, lambda _: None)
+    spec = wish.spec
+    env = config.environment(options)
+    extra_ca = certificates.extra(options.ca_cert)
+    accelerator = hypervisor.current().accelerator(home, spec.image.arch, spec.cpus)
+    _check_host(home, spec, wish.existing)
+    if accelerator.reason and not wish.running:
+        progress.say(accelerator.reason)
+    paths = home.claw(spec.name)
+    fsutil.make_folder(home.instances, 0o700)
+    fsutil.make_folder(home.ports_lock.parent)
+    fsutil.make_folder(paths.root, 0o700)
+    crashpoints.reach("claw.folder")
+    with locked(paths.lock, BUSY_SECONDS), locked(home.ports_lock):
+        prepared = Prepared(spec, paths, fresh=not paths.spec.exists())
+        try:
+            # Another command may have made or changed this claw meanwhile, or taken a port.
+            wish = _wish(home, options, chooser, progress.say)
+            prepared = replace(prepared, spec=wish.spec)
+            if wish.running:
+                _require_same(paths, wish.existing, wish.spec, env)
+                return prepared
+            _warn_of_memory(wish.spec, progress)
+            boot.make_folders(paths)
+            write(home, paths, wish.spec, env, accelerator.name, extra_ca)
+        except UsageError:
+            discard(prepared)
+            raise
+    crashpoints.reach("claw.described")
+    return prepared
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is asked for, by what there is now."""
+
+    spec: ClawSpec
+    existing: ClawSpec | None
+    running: bool
+
+
+def _wish(
+    home: Home, options: RunOptions, chooser: config.Chooser, say: Callable[[str], None]
+) -> _Wish:
     name = config.claw_name(options)
     paths = home.claw(name)
     existing = _existing(paths)
@@ -40,32 +101,8 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     if running:
         access.refuse_suspended(paths)
     others = _others(home, name)
-    chooser = config.Chooser(
-        image=lambda text: _image(home, text, progress),
-        openclaw=lambda text: runtime.resolve(text or runtime.DEFAULT_VERSION, home),
-    )
-    spec = config.decide(options, home, chooser, existing, others, progress.say, running=running)
-    env = config.environment(options)
-    extra_ca = certificates.extra(options.ca_cert)
-    accelerator = hypervisor.current().accelerator(home, spec.image.arch, spec.cpus)
-    _check_host(home, spec, existing)
-    if accelerator.reason and not running:
-        progress.say(accelerator.reason)
-    fsutil.make_folder(home.instances, 0o700)
-    fsutil.make_folder(paths.root, 0o700)
-    prepared = Prepared(spec, paths, fresh=existing is None)
-    with locked(paths.lock, BUSY_SECONDS):
-        if running:
-            _require_same(paths, existing, spec, env)
-            return prepared
-        _warn_of_memory(spec, progress)
-        try:
-            boot.make_folders(paths)
-            write(home, paths, spec, env, accelerator.name, extra_ca)
-        except UsageError:
-            discard(prepared)
-            raise
-    return prepared
+    spec = config.decide(options, home, chooser, existing, others, say, running=running)
+    return _Wish(spec, existing, running)
 
 
 def write(
@@ -183,6 +220,12 @@ def _warn_of_memory(spec: ClawSpec, progress: Progress) -> None:
 
 
 def discard(prepared: Prepared) -> None:
-    """Remove a claw that never got a disk, after its first run was refused."""
-    if prepared.fresh and not prepared.paths.disk_meta.exists():
-        shutil.rmtree(prepared.paths.root, ignore_errors=True)
+    """Remove a claw that never got a disk, after its first run was refused.
+
+    Where another command works on it by now it is that one's.
+    """
+    if not prepared.fresh:
+        return
+    with contextlib.suppress(VclawError), locked(prepared.paths.lock, 0):
+        if not prepared.paths.disk_meta.exists():
+            fsutil.remove_tree(record.withdraw(prepared.paths))

@@ -5,6 +5,7 @@ The values of `model` are imported where one is made: to know which claws there 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from vclaw.model import ClawSpec, ImageRef, PortForward
 
 SCHEMA = glance.SCHEMA
+
+
+REMOVED = ".removed-"
+"""How the folder of a claw begins that is being deleted."""
 
 
 def to_json(spec: ClawSpec) -> dict[str, Any]:
@@ -71,7 +76,9 @@ def load(paths: ClawPaths) -> ClawSpec:
     try:
         value = fsutil.read_json(paths.spec)
     except FileNotFoundError:
-        raise VclawError(f"{paths.spec} is missing.", remove) from None
+        raise VclawError(
+            f"{paths.spec} is missing: the first run was interrupted, or has only begun.", remove
+        ) from None
     except OSError as error:
         raise VclawError(f"{paths.spec} cannot be read: {error.strerror}.", remove) from None
     if value.get("schema") != SCHEMA:
@@ -88,6 +95,25 @@ def load(paths: ClawPaths) -> ClawSpec:
 def names(home: Home) -> list[str]:
     """The CLAWIDs there are, sorted; folders that are being removed do not count."""
     return glance.names(str(home.instances))
+
+
+def withdraw(paths: ClawPaths) -> Path:
+    """Make a claw's folder one that is no claw, in one step; returns its new path.
+
+    The caller, who holds the claw's lock, deletes it then; `sweep` does where that is cut short.
+    """
+    import secrets
+
+    doomed = paths.root.with_name(f"{REMOVED}{paths.root.name}-{secrets.token_hex(4)}")
+    paths.root.rename(doomed)
+    return doomed
+
+
+def sweep(home: Home) -> None:
+    """Delete what interrupted removals left."""
+    for rest in home.instances.glob(f"{REMOVED}*"):
+        with contextlib.suppress(OSError):
+            fsutil.remove_tree(rest)
 
 
 def existing(home: Home, name: str) -> ClawPaths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -54,14 +55,19 @@ def of(paths: ClawPaths) -> ClawStatus:
 def all_of(home: Home) -> list[ClawStatus]:
     """Every claw, those that run asked side by side."""
     claws = [home.claw(name) for name in record.names(home)]
-    alive = [paths for paths in claws if boot.is_up(paths)]
+    answers = _ask_all([paths for paths in claws if boot.is_up(paths)])
+    rows = [(paths, answers.get(paths) or of(paths)) for paths in claws]
+    # One that was removed while it was looked at is none any more.
+    return [row for paths, row in rows if paths.root.is_dir()]
+
+
+def _ask_all(alive: list[ClawPaths]) -> dict[ClawPaths, ClawStatus]:
     if len(alive) < 2:
-        return [of(paths) for paths in claws]
+        return {}
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=min(32, len(alive))) as pool:
-        answers = dict(zip(alive, pool.map(of, alive), strict=True))
-    return [answers.get(paths) or of(paths) for paths in claws]
+        return dict(zip(alive, pool.map(of, alive), strict=True))
 
 
 def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
@@ -108,7 +114,7 @@ def last_error(paths: ClawPaths) -> str:
 
 def record_error(paths: ClawPaths, error: VclawError) -> None:
     """Keep a failure for `vclaw ps` to show."""
-    if paths.root.is_dir():
+    with contextlib.suppress(FileNotFoundError):  # the claw was removed meanwhile
         fsutil.write_json(paths.last_error, {"schema": 1, "message": error.message})
 
 
@@ -119,11 +125,10 @@ def _pid(paths: ClawPaths) -> int | None:
 
 def _updated(paths: ClawPaths) -> str:
     """When one of the files last changed that mark a claw's life; "" where there is none."""
-    times = [
-        file.stat().st_mtime
-        for file in (paths.spec, paths.run, paths.ready, paths.last_error, paths.suspended)
-        if file.exists()
-    ]
+    times = []
+    for file in (paths.spec, paths.run, paths.ready, paths.last_error, paths.suspended):
+        with contextlib.suppress(FileNotFoundError):  # a command at work may remove it right now
+            times.append(file.stat().st_mtime)
     if not times:
         return ""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(max(times)))

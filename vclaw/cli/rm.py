@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Remove every claw that was named; on a terminal, ask first."""
     home = Home.from_env()
+    record.sweep(home)
     claws = [record.existing(home, name) for name in args.clawid]
-    lifecycle.sweep(home.instances)
     keep = Path(args.keep_state).expanduser().absolute() if args.keep_state else None
     if keep is not None and len(claws) > 1:
         raise UsageError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -11,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.world import Lines, World
-from vclaw import boot, fsutil, readiness
+from vclaw import boot, channel, fsutil, gateway, readiness
 from vclaw.claws import lifecycle, record, status
 from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.process import Process
 from vclaw.progress import Silent
 
 
@@ -26,6 +29,80 @@ def test_a_suspended_claw_goes_on_where_it_stood(world: World) -> None:
     assert status.of(world.paths).status == "ready"
     assert not world.paths.suspended.exists()
     assert world.starts == 1
+
+
+def test_a_resume_that_was_cut_short_is_ended_by_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    world.run()
+    lifecycle.suspend(world.paths, Silent())
+    with monkeypatch.context() as patch:
+        patch.setattr("vclaw.channel.ask", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            lifecycle.resume(world.paths, 10.0, Silent())
+    asked: list[str] = []
+    ask, release = channel.ask, gateway.release
+    monkeypatch.setattr(
+        "vclaw.channel.ask",
+        lambda path, op, *rest, **fields: [asked.append(op), ask(path, op, *rest, **fields)][1],
+    )
+    monkeypatch.setattr(
+        "vclaw.gateway.release", lambda *words: [asked.append(words[2]), release(*words)][1]
+    )
+    lifecycle.resume(world.paths, 10.0, Silent())
+    assert asked[:2] == ["set-clock", "s1"]
+    assert not world.paths.suspended.exists()
+    assert status.of(world.paths).status == "ready"
+
+
+def test_a_guest_that_does_not_answer_runs_again_and_resume_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run()
+    lifecycle.suspend(world.paths, Silent())
+    world.turn("no-agent")
+    monkeypatch.setattr("vclaw.readiness.ANSWER_SECONDS", 0.1)
+    with pytest.raises(VclawError, match="demo runs again, but its guest does not answer"):
+        lifecycle.resume(world.paths, 0.2, Silent())
+    assert status.of(world.paths).status == "ready"
+    assert world.paths.suspended.exists()
+
+
+def test_resuming_a_claw_that_boots_waits_until_it_is_ready(world: World) -> None:
+    world.turn("not-ready")
+    world.run("boot")
+    with pytest.raises(VclawError, match="was not ready within"):
+        lifecycle.resume(world.paths, 0.3, Silent())
+
+
+def test_a_machine_that_boots_is_suspended_without_waiting_for_its_gateway(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run("boot")
+    monkeypatch.setattr("vclaw.gateway.probe", lambda *_: False)
+    monkeypatch.setattr("vclaw.gateway.quiesce", lambda *_: pytest.fail("it was asked"))
+    lifecycle.suspend(world.paths, Silent())
+    assert fsutil.read_json(world.paths.suspended)["suspension"] is None
+
+
+def test_a_machine_that_is_not_recorded_never_begins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawned: list[Process] = []
+
+    def interrupt(_: object, process: Process) -> None:
+        spawned.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(boot, "_record", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        world.run("boot")
+    assert spawned[0].wait(5.0)
+    assert world.starts == 0
+    assert boot.last(world.paths) is None
 
 
 def test_suspending_and_resuming_may_be_repeated(world: World) -> None:
@@ -155,6 +232,39 @@ def test_a_folder_that_is_there_is_not_written_over(world: World, tmp_path: Path
     assert boot.is_up(world.paths)
 
 
+def test_a_removal_that_was_cut_short_after_the_state_was_moved_is_ended(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (world.paths.state / "memory").write_text("kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "withdraw", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            lifecycle.remove(world.paths, Silent(), keep_state=tmp_path / "kept")
+    lifecycle.remove(world.paths, Silent(), keep_state=tmp_path / "kept")
+    assert (tmp_path / "kept" / "memory").read_text() == "kept"
+    assert record.names(world.home) == []
+
+
+def test_the_state_is_kept_on_another_file_system_too(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self == world.paths.state:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename(self, target)
+
+    (world.paths.state / "memory").write_text("kept")
+    monkeypatch.setattr(Path, "rename", refuse)
+    lifecycle.remove(world.paths, Silent(), keep_state=tmp_path / "kept")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (tmp_path / "kept" / "memory").read_text() == "kept"
+
+
 @pytest.mark.parametrize("where", ["kept", "state/kept", "../demo/kept"])
 def test_the_state_is_not_kept_in_what_is_removed(world: World, where: str) -> None:
     (world.paths.state / "memory").write_text("kept")
@@ -166,7 +276,7 @@ def test_the_state_is_not_kept_in_what_is_removed(world: World, where: str) -> N
 def test_what_an_interrupted_removal_left_is_swept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     other = world.second_claw("other")
@@ -177,7 +287,7 @@ def test_what_an_interrupted_removal_left_is_swept(
             lifecycle.remove(world.paths, Silent())
     assert record.names(world.home) == ["other"]
     assert len(list(world.home.instances.iterdir())) == 2
-    lifecycle.sweep(world.home.instances)
+    record.sweep(world.home)
     assert [path.name for path in world.home.instances.iterdir()] == ["other"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,59 @@ def test_a_suspended_claw_is_to_be_resumed_and_not_waited_for(world: World) -> N
     with pytest.raises(UsageError, match="new is suspended") as refused:
         run(world)
     assert "vclaw resume new" in refused.value.hint
+
+
+def test_a_port_that_another_claw_takes_meanwhile_is_not_chosen_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial of KVM is what takes longest between the first look and the lock."""
+    choose = Qemu.accelerator
+
+    def meanwhile(*words: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(Qemu, "accelerator", choose)
+            prepare.prepare(world.home, options(world, name="other", port=None), Silent())
+        return choose(*words)
+
+    monkeypatch.setattr(Qemu, "accelerator", meanwhile)
+    made = prepare.prepare(world.home, options(world, port=None), Silent())
+    other = record.load(world.home.claw("other"))
+    assert made.spec.gateway_port not in {forward.host for forward in other.forwards}
+    assert record.load(made.paths) == made.spec
+
+
+def test_a_claw_that_another_run_boots_meanwhile_keeps_its_record(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = Qemu.accelerator
+
+    def meanwhile(*words: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(Qemu, "accelerator", choose)
+            run(world, port=None)
+        return choose(*words)
+
+    monkeypatch.setattr(Qemu, "accelerator", meanwhile)
+    made = prepare.prepare(world.home, options(world, port=None), Silent())
+    assert not made.fresh
+    assert status.of(made.paths).status == "ready"
+
+
+def test_a_first_run_whose_port_is_taken_meanwhile_leaves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose, port = Qemu.accelerator, world.spec.gateway_port
+    with socket.socket() as taker:
+
+        def meanwhile(*words: Any) -> Any:
+            taker.bind(("127.0.0.1", port))
+            taker.listen()
+            return choose(*words)
+
+        monkeypatch.setattr(Qemu, "accelerator", meanwhile)
+        with pytest.raises(UsageError, match=f"Port {port} of the host is taken"):
+            prepare.prepare(world.home, options(world), Silent())
+    assert record.names(world.home) == ["demo"]
 
 
 def test_a_name_whose_record_is_broken_is_refused(world: World) -> None:
