@@ -11,7 +11,7 @@ export PYTHON INTEGRATION_IMAGE_REF
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run check lint types unit test test-full bench build clean \
+.PHONY: help setup run check lint types unit test test-full chaos bench build clean \
 	integration-001 integration-001-run integration-002
 
 help: ## list the targets
@@ -45,6 +45,9 @@ test: setup lint types ## everything but what is marked `full`; boots two VMs
 test-full: setup lint types ## everything; may take an hour without KVM
 	$(PYTEST) -q -n auto -m 'not vm'
 	$(PYTEST) -v -m vm
+
+chaos: setup ## cut commands off at every step, 300 times; ARGS='--seed N --rounds N'
+	$(VENV)/python -m tests.chaos $(ARGS)
 
 bench: setup ## table of ratios against cp, curl, xorriso, QEMU; ARGS=--run adds whole boots
 	$(VENV)/python -m tests.bench $(ARGS)
