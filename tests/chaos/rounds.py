@@ -101,6 +101,7 @@ class Chaos:
         fault = fault or faults.at_random(rng, self.took.get(case.verb, 1.5))
         outcome = Outcome(case, fault)
         try:
+            self.site.provide_runtime()
             case.before(self.site, rng)
             outcome.struck = self._cut(case, fault)
         except Exception as error:  # whatever it is, the other rounds go on

@@ -95,9 +95,7 @@ class Site:
             **self.server.env(self.root),
         }
         self.release()
-        version = runtime.DEFAULT_VERSION
-        # The guest reads no runtime disk, so a small one does; no npm is needed.
-        small_runtime(self.home.runtime(runtime.key(version, host_arch())), version, host_arch(), 0)
+        self.provide_runtime()
         return self
 
     def __exit__(
@@ -110,6 +108,16 @@ class Site:
             os.kill(pid, signal.SIGKILL)
         self.server.__exit__(kind, error, trace)
         shutil.rmtree(self.root)
+
+    def provide_runtime(self) -> None:
+        """Have a runtime disk, which `prune` removes: a small one, as the guest reads none of it.
+
+        Without it a run would build the real one, with minutes of npm.
+        """
+        version, arch = runtime.DEFAULT_VERSION, host_arch()
+        paths = self.home.runtime(runtime.key(version, arch))
+        if not paths.manifest.exists():
+            small_runtime(paths, version, arch, None)
 
     def release(self) -> None:
         """Let the image server have a newer image."""
