@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.site import UBUNTU, Done, Lost, Site
+from vclaw.ports import is_free
 
 NO_AGENT = "its guest does not answer, and its clock is not set"
 """How `resume` ends where the guest has no agent, as the tiny one: it runs again all the same."""
@@ -76,6 +77,12 @@ def stopped(site: Site, rng: random.Random) -> None:
     site.check_whole()
 
 
+def stopped_without_variable(site: Site, rng: random.Random) -> None:
+    """The same, and COLOUR is not set."""
+    stopped(site, rng)
+    site.must("env", CLAW, "unset", "COLOUR")
+
+
 def suspended(site: Site, rng: random.Random) -> None:
     """A claw whose guest stands still."""
     running(site, rng)
@@ -92,6 +99,19 @@ def resume(site: Site) -> None:
 def any_claw(site: Site, rng: random.Random) -> None:
     """A claw in any state."""
     rng.choice((running, stopped, suspended))(site, rng)
+
+
+def unpublished(site: Site, rng: random.Random) -> None:
+    """A claw whose guest runs, without the port that is published next."""
+    running(site, rng)
+    if site.port + 1 in published(site):
+        site.must("port", "rm", CLAW, str(site.port + 1))
+
+
+def published(site: Site) -> set[int]:
+    """The host ports that the claw's record publishes."""
+    spec = json.loads(site.claw(CLAW).spec.read_text())
+    return {item["host"] for item in spec["publish"]}
 
 
 def nothing_cached(site: Site, rng: random.Random) -> None:  # noqa: ARG001
@@ -152,6 +172,19 @@ def is_resumed(now: Now) -> bool:
 def is_stopped(now: Now) -> bool:
     """Nothing runs."""
     return now.done.status == 0 and now.rows[CLAW]["status"] == "stopped" and not now.site.qemus()
+
+
+def is_published(now: Now) -> bool:
+    """The port is on record and leads somewhere; by the first try already, it may."""
+    port = now.site.port + 1
+    mine = now.done.status == 0 or f"Port {port} of the host is a's already" in now.done.stderr
+    return mine and port in published(now.site) and not is_free(port)
+
+
+def has_variable(now: Now) -> bool:
+    """The variable is stored."""
+    secrets = json.loads(now.site.claw(CLAW).secrets.read_text())
+    return now.done.status == 0 and secrets["env"].get("COLOUR") == "blue"
 
 
 def is_gone(now: Now) -> bool:
@@ -229,6 +262,21 @@ CASES = (
         is_resumed,
         ("resume.running",),
         (("lock.held", 1),),
+    ),
+    Case(
+        "port add",
+        lambda site: ("port", "add", CLAW, f"{site.port + 1}:90"),
+        unpublished,
+        is_published,
+        counted=(("file.written", 2), ("file.placed", 2), ("lock.held", 1)),
+    ),
+    Case(
+        "env set",
+        said("env", CLAW, "set", "COLOUR=blue"),
+        stopped_without_variable,
+        has_variable,
+        ("seed.unmarked", "seed.written"),
+        (("file.written", 4), ("lock.held", 1)),
     ),
     Case("stop", said("stop", CLAW), running, is_stopped, ("stop.asked", *STOPPING)),
     Case(

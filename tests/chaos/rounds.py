@@ -77,7 +77,7 @@ def plan(rng: random.Random, rounds: int) -> Iterator[tuple[Case, Fault | None]]
         if counts == 1 or SIGNALS[(count + len(case.verb)) % 3] == signal
     ]
     rng.shuffle(named)
-    chosen: list[tuple[Case, Fault | None]] = [*named[: max(rounds * 2 // 3, rounds - 60)]]
+    chosen: list[tuple[Case, Fault | None]] = [*named[: max(rounds * 2 // 3, rounds - 30)]]
     chosen += [(rng.choice(CASES), None) for _ in range(rounds - len(chosen))]
     rng.shuffle(chosen)
     return iter(chosen)
@@ -142,6 +142,8 @@ def survive(seed: int, rounds: int, jobs: int, tell: Callable[[Outcome], None]) 
 
     What a round does depends on the seed, its number and how long commands take here.
     """
+    # A shell that puts this in the background lets it, and all that it starts, ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     waiting = iter(list(enumerate(plan(random.Random(seed), rounds), 1)))
     lock = threading.Lock()
     outcomes: list[Outcome] = []

@@ -24,6 +24,9 @@ def add(paths: ClawPaths, wanted: Sequence[PortForward]) -> bool:
     with locked(paths.lock, BUSY_SECONDS):
         spec = record.load(paths)
         ports.check_distinct(wanted)
+        if boot.is_up(paths):
+            # A change that was cut short may have opened one that is not on record.
+            hypervisor.current().forward(paths, spec.forwards)
         for item in wanted:
             if item.host in {own.host for own in spec.forwards}:
                 raise UsageError(
