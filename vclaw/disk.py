@@ -7,11 +7,11 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vclaw import fsutil, proc
+from vclaw import fsutil, proc, schema
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.process import boot_id
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vclaw.paths import ClawPaths, ImagePaths
     from vclaw.progress import Progress, Task
 
-SCHEMA = 1
-"""Version of disk.json; another one means that another vclaw wrote it."""
+STEPS: tuple[schema.Step, ...] = ()
+"""What brings an older disk.json up to date; see `vclaw.schema`."""
 
 GIB = 2**30
 
@@ -51,21 +51,13 @@ class DiskMeta:
 def load(path: Path) -> DiskMeta | None:
     """Read disk.json; None where there is none.
 
-    Raises VclawError where it is damaged or of another schema.
+    Raises VclawError where it is damaged or of a newer schema.
     """
+    hint = f"Remove the claw (`vclaw rm {path.parent.name}`) and run it again."
     try:
-        value = fsutil.read_json(path)
+        return schema.load(path, DiskMeta, STEPS, hint)
     except FileNotFoundError:
         return None
-    try:
-        if value.pop("schema") != SCHEMA:
-            raise TypeError
-        return DiskMeta(**value)
-    except (KeyError, TypeError):
-        raise VclawError(
-            f"{path} is damaged or was written by another vclaw.",
-            "Remove the claw (`vclaw rm CLAWID`) and run it again.",
-        ) from None
 
 
 def virtual_size(disk_gib: int, image_size: int) -> int:
@@ -134,7 +126,7 @@ def _survived(claw: ClawPaths, made: DiskMeta) -> bool:
 
 
 def _save(claw: ClawPaths, made: DiskMeta) -> None:
-    fsutil.write_json(claw.disk_meta, {"schema": SCHEMA, **asdict(made)})
+    fsutil.write_json(claw.disk_meta, schema.to_json(made, STEPS))
 
 
 def _untouched(claw: ClawPaths, made: DiskMeta) -> DiskMeta:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vclaw import fsutil, lock
+from vclaw import fsutil, lock, schema
 from vclaw.errors import UsageError, VclawError
 from vclaw.images import debian, digests, formats, local, ubuntu
 from vclaw.images import meta as metas
@@ -258,6 +258,8 @@ def _usable(paths: ImagePaths, progress: Progress | None = None) -> ImageMeta | 
     """The cached image, or None where it must be fetched; says why a damaged one must."""
     try:
         return _load(paths)
+    except schema.NewerError:
+        raise  # whole, and a newer vclaw's claws may be made from it
     except VclawError as error:
         if progress is not None:
             progress.say(f"{error.message} Fetching it again.")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vclaw import fsutil
-from vclaw.errors import VclawError
+from vclaw import fsutil, schema
 
-SCHEMA = 1
-"""Version of manifest.json; another one means that another vclaw wrote it."""
+STEPS: tuple[schema.Step, ...] = ()
+"""What brings an older manifest.json up to date; see `vclaw.schema`."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +29,15 @@ class RuntimeManifest:
 def load(path: Path) -> RuntimeManifest | None:
     """Read manifest.json; None where there is none.
 
-    Raises VclawError where it is damaged or of another schema.
+    Raises VclawError where it is damaged or of a newer schema.
     """
+    hint = f"Remove the folder {path.parent}: the next run builds it again."
     try:
-        value = fsutil.read_json(path)
+        return schema.load(path, RuntimeManifest, STEPS, hint)
     except FileNotFoundError:
         return None
-    try:
-        if value.pop("schema") != SCHEMA:
-            raise TypeError
-        return RuntimeManifest(**value)
-    except (KeyError, TypeError):
-        raise VclawError(
-            f"{path} is damaged or was written by another vclaw.",
-            f"Remove the folder {path.parent}: the next run builds it again.",
-        ) from None
 
 
 def dump(path: Path, manifest: RuntimeManifest) -> None:
     """Write manifest.json, atomically."""
-    fsutil.write_json(path, {"schema": SCHEMA, **asdict(manifest)})
+    fsutil.write_json(path, schema.to_json(manifest, STEPS))
