@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from vclaw.paths import ClawPaths, ImagePaths
     from vclaw.progress import Progress, Task
 
-STEPS: tuple[schema.Step, ...] = ()
+STEPS: tuple[schema.Step, ...] = (
+    lambda old: {**old, "source": "", "signed_by": "", "kernel_digest": "", "initrd_digest": ""},
+)
 """What brings an older disk.json up to date; see `vclaw.schema`."""
 
 GIB = 2**30
@@ -45,6 +47,10 @@ class DiskMeta:
     digest: str  # sha256:<hex> of the image
     boot: str  # firmware | kernel (vmlinuz and initrd.img lie beside instance.img)
     cmdline: str  # kernel arguments that name the root file system; "" for firmware
+    source: str  # where the image came from: URL, path, or the inputs of the build
+    signed_by: str  # fingerprint of the OpenPGP key, "" where nothing was signed
+    kernel_digest: str  # sha256:<hex> of vmlinuz, "" for firmware
+    initrd_digest: str  # sha256:<hex> of initrd.img, "" for firmware
     unsynced: str  # the host's boot id while a power cut could still damage the copy, then ""
 
 
@@ -101,7 +107,19 @@ def create(
     if meta.boot == "kernel":
         for source, beside in ((image.kernel, claw.kernel), (image.initrd, claw.initrd)):
             fsutil.write_atomic(beside, source.read_bytes())
-    made = DiskMeta(meta.format, size, meta.ref, meta.digest, meta.boot, meta.cmdline, host_boot)
+    made = DiskMeta(
+        format=meta.format,
+        virtual_size=size,
+        image=meta.ref,
+        digest=meta.digest,
+        boot=meta.boot,
+        cmdline=meta.cmdline,
+        source=meta.source,
+        signed_by=meta.signed_by,
+        kernel_digest=meta.kernel_digest,
+        initrd_digest=meta.initrd_digest,
+        unsynced=host_boot,
+    )
     _save(claw, made)
     return made
 

@@ -33,6 +33,7 @@ VERBS = {
     "image": "list, fetch and remove images",
     "prune": "free the disk space of what no claw uses",
     "doctor": "check whether this host can run claws",
+    "verify": "check a claw or an image again, without any server",
     "init": "write a commented vclaw.yaml",
     "config": "show every setting of a run and where it comes from",
     "allow": "approve what a project's vclaw.yaml asks of this host",

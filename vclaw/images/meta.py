@@ -7,7 +7,9 @@ from pathlib import Path
 
 from vclaw import fsutil, schema
 
-STEPS: tuple[schema.Step, ...] = ()
+STEPS: tuple[schema.Step, ...] = (
+    lambda old: {**old, "kernel_digest": "", "initrd_digest": ""},  # were not recorded
+)
 """What brings an older image.json up to date; see `vclaw.schema`."""
 
 
@@ -29,6 +31,8 @@ class ImageMeta:
     size: int  # bytes of image.img that the disk holds (holes left out)
     virtual_size: int  # bytes that the guest sees
     fetched_at: str  # 2026-01-31T12:00:00Z
+    kernel_digest: str  # sha256:<hex> of vmlinuz, "" for firmware
+    initrd_digest: str  # sha256:<hex> of initrd.img, "" for firmware
 
 
 def load(path: Path) -> ImageMeta | None:

@@ -66,7 +66,7 @@ def fetch(
             return _cached(ref, found, progress)
         try:
             fsutil.make_folder(paths.root)
-            for stale in (paths.meta, paths.image):
+            for stale in (paths.meta, paths.image, paths.sums, paths.signature):
                 stale.unlink(missing_ok=True)
             return _finish(ref, paths, _make(ref, paths, tools, progress, env))
         finally:
@@ -127,6 +127,8 @@ def _put_in_place(fresh: ImagePaths, paths: ImagePaths) -> None:
     for new, old in (
         (fresh.kernel, paths.kernel),
         (fresh.initrd, paths.initrd),
+        (fresh.sums, paths.sums),
+        (fresh.signature, paths.signature),
         (fresh.image, paths.image),
         (fresh.meta, paths.meta),
     ):
@@ -210,9 +212,12 @@ def _make(
         return Made(ref.version, str(ref.path))
     fetched = ubuntu.fetch(ref, paths, Client(progress.say), progress, env)
     formats.inspect(paths.partial)  # before it becomes image.img
+    # Kept so that the signature can be checked again without the server.
+    fsutil.write_atomic(paths.sums, fetched.sums.data)
+    fsutil.write_atomic(paths.signature, fetched.sums.signature)
     paths.partial.replace(paths.image)
     fsutil.sync_folder(paths.root)
-    return Made(fetched.sha256, fetched.url, fetched.signed_by)
+    return Made(fetched.sha256, fetched.url, fetched.sums.signed_by)
 
 
 def _finish(ref: ImageRef, paths: ImagePaths, made: Made) -> ImageMeta:
@@ -234,9 +239,15 @@ def _finish(ref: ImageRef, paths: ImagePaths, made: Made) -> ImageMeta:
         size=paths.image.stat().st_size,
         virtual_size=disk.virtual_size,
         fetched_at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        kernel_digest=_digest(paths.kernel) if direct else "",
+        initrd_digest=_digest(paths.initrd) if direct else "",
     )
     metas.dump(paths.meta, meta)
     return meta
+
+
+def _digest(path: Path) -> str:
+    return f"sha256:{digests.sha256(path)}"
 
 
 def _load(paths: ImagePaths) -> ImageMeta | None:

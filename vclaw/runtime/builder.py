@@ -198,4 +198,5 @@ def _describe(disk: Path, version: str, arch: str, lock: dict[str, Any]) -> Runt
         size=disk.stat().st_size,
         built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         lock=None if version == recipe.DEFAULT_VERSION else lock,
+        lock_digest=manifests.lock_digest(lock),
     )

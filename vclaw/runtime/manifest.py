@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vclaw import fsutil, schema
+from vclaw.runtime import recipe
 
-STEPS: tuple[schema.Step, ...] = ()
+
+def _with_lock_digest(old: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not say which lock vclaw shipped then; the recipe's digest tells it."""
+    lock = old["lock"]
+    if lock is None and recipe.digest(old["openclaw"], old["arch"]) == old["recipe"]:
+        lock = recipe.shipped_lock()
+    return {**old, "lock_digest": "" if lock is None else lock_digest(lock)}
+
+
+STEPS: tuple[schema.Step, ...] = (_with_lock_digest,)
 """What brings an older manifest.json up to date; see `vclaw.schema`."""
 
 
@@ -24,6 +36,7 @@ class RuntimeManifest:
     size: int  # bytes of openclaw.squashfs
     built_at: str  # 2026-01-31T12:00:00Z
     lock: dict[str, Any] | None  # package-lock.json; None where vclaw ships it
+    lock_digest: str  # sha256:<hex> of the lock that npm went by, "" where that is not known
 
 
 def load(path: Path) -> RuntimeManifest | None:
@@ -41,3 +54,9 @@ def load(path: Path) -> RuntimeManifest | None:
 def dump(path: Path, manifest: RuntimeManifest) -> None:
     """Write manifest.json, atomically."""
     fsutil.write_json(path, schema.to_json(manifest, STEPS))
+
+
+def lock_digest(lock: dict[str, Any]) -> str:
+    """What tells one package-lock.json from another, whatever its blanks and order."""
+    text = json.dumps(lock, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
