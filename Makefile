@@ -39,7 +39,7 @@ types: setup ## mypy, strict
 	$(VENV)/mypy
 
 unit: setup ## tests that boot no VM
-	$(PYTEST) -q -n auto tests/unit tests/pipeline
+	$(PYTEST) -q -n auto -m 'not full' tests/unit tests/pipeline
 
 test: setup lint types ## everything but what is marked `full`; boots two VMs
 	$(PYTEST) -q -n auto -m 'not vm and not full'

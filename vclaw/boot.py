@@ -127,7 +127,7 @@ def last(paths: ClawPaths) -> Process | None:
     """The process that run.json names, whether it lives or not; None where there is none."""
     try:
         return Process.from_json(fsutil.read_json(paths.run))
-    except (FileNotFoundError, VclawError, KeyError, TypeError, ValueError):
+    except (OSError, VclawError, KeyError, TypeError, ValueError):
         return None
 
 

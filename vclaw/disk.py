@@ -131,8 +131,14 @@ def is_whole(claw: ClawPaths) -> bool:
 
 
 def settle(claw: ClawPaths) -> None:
-    """Make a fresh copy survive a power cut; does nothing the second time."""
-    made = load(claw.disk_meta)
+    """Make a fresh copy survive a power cut; does nothing the second time.
+
+    Nor where disk.json is damaged: who needs the disk says so, and stopping a claw does not.
+    """
+    try:
+        made = load(claw.disk_meta)
+    except VclawError:
+        return
     if made is not None and made.unsynced:
         fsutil.sync_file(claw.disk)
         _save(claw, replace(made, unsynced=""))

@@ -189,7 +189,9 @@ def small_runtime(paths: object, version: str, arch: str, progress: object) -> R
     paths.disk.unlink(missing_ok=True)
     paths.disk.write_bytes(b"squashfs")
     digest = "sha256:" + hashlib.sha256(b"squashfs").hexdigest()
-    lock: dict[str, Any] = {"packages": {"node_modules/openclaw": {"version": version}}}
+    lock: dict[str, Any] = {
+        "packages": {"node_modules/openclaw": {"version": version, "integrity": "sha512-x"}}
+    }
     made = RuntimeManifest(
         version, "24", arch, "0" * 64, digest, 8, "2026-01-31T12:00:00Z", lock, lock_digest(lock)
     )

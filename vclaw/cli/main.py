@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from vclaw.cli.output import plain
 from vclaw.errors import VclawError
 
 VERBS = {
@@ -52,6 +54,9 @@ examples:
 Each verb explains itself: vclaw run --help
 """
 
+LINES = "\n\t"
+"""What may shape an error's text; anything else in it could be the guest's."""
+
 INTERRUPTED = 130
 """Exit status after SIGINT or SIGTERM: 128 + SIGINT, as shells report it."""
 
@@ -59,13 +64,17 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 (failed), 2 (bad input) or 130."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may be no text at all, and a damaged record may hold anything.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _dispatch(words)
     except VclawError as error:
-        print(f"vclaw: {error.message}", file=sys.stderr)
+        print(f"vclaw: {plain(error.message, LINES)}", file=sys.stderr)
         if error.hint:
-            print(f"       {error.hint}", file=sys.stderr)
+            print(f"       {plain(error.hint, LINES)}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("vclaw: interrupted.", file=sys.stderr)
