@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,13 +17,13 @@ from typing import Any
 
 from doit.cmd_base import ModuleTaskLoader, TaskLoader2
 from doit.cmd_run import Run
-from doit.dependency import FileChangedChecker
+from doit.dependency import DatabaseException, FileChangedChecker
 from doit.doit_cmd import DoitMain
 from doit.exceptions import BaseFail, TaskFailed
 from doit.loader import generate_tasks
 from doit.reporter import ZeroReporter
 
-from vclaw.errors import VclawError
+from vclaw.errors import VclawError, of_system
 from vclaw.progress import Progress
 from vclaw.timeline import Stage
 
@@ -69,8 +70,7 @@ def step(function: Callable[..., object], *args: object) -> tuple[Callable[[], B
         except VclawError as error:
             return _Failed(error)
         except OSError as error:  # a full disk, say: doit would show a traceback
-            where = f"{error.filename}: " if error.filename else ""
-            return _Failed(VclawError(f"{where}{error.strerror or error}."))
+            return _Failed(of_system(error))
         except Exception as error:  # a defect of vclaw: told like any other, by the command line
             return _Failed(error)
         return None
@@ -115,7 +115,13 @@ def run(
     mend(database)
     reporter = _Reporter(progress, on_stage)
     command = Run(task_loader=_Loader(list(tasks), database, reporter))
-    status = command.parse_execute([goal])
+    try:
+        status = command.parse_execute([goal])
+    except (DatabaseException, sqlite3.Error) as error:
+        raise VclawError(
+            f"{database} cannot be used: {str(error).rpartition(': ')[2]}.",
+            "Free some disk space and look after its folder, then run the command again.",
+        ) from None
     if reporter.failure is not None:
         raise reporter.failure
     if status:
@@ -143,8 +149,6 @@ def mend(database: Path) -> None:
 
 
 def _readable(database: Path) -> bool:
-    import sqlite3
-
     try:
         with contextlib.closing(sqlite3.connect(database)) as connection:
             for (data,) in connection.execute("select task_data from doit"):

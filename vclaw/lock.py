@@ -39,7 +39,8 @@ def locked(
         _acquire(fd, path, wait, on_wait)
         _check_current(fd, path)
         os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: `vclaw rm` must work there
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
         _held.add(path)
         yield
     finally:

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from vclaw.cli.output import plain
-from vclaw.errors import VclawError
+from vclaw.errors import VclawError, of_system
 
 VERBS = {
     "run": "boot a claw and wait until OpenClaw is ready",
@@ -72,25 +71,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except VclawError as error:
-        print(f"vclaw: {plain(error.message, LINES)}", file=sys.stderr)
-        if error.hint:
-            print(f"       {plain(error.hint, LINES)}", file=sys.stderr)
-        return error.exit_status
+        return _tell(error)
     except KeyboardInterrupt:
         print("vclaw: interrupted.", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             return _reader_left()
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"vclaw: {where}{error.strerror or error}.", file=sys.stderr)
-        return 1
+        return _tell(of_system(error))
     except Exception as error:
         if os.environ.get("VCLAW_DEBUG"):
             raise
         print(f"vclaw: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         print("       Run it again with VCLAW_DEBUG=1 and report what it prints.", file=sys.stderr)
         return 1
+
+
+def _tell(error: VclawError) -> int:
+    from vclaw.cli.output import plain
+
+    print(f"vclaw: {plain(error.message, LINES)}", file=sys.stderr)
+    if error.hint:
+        print(f"       {plain(error.hint, LINES)}", file=sys.stderr)
+    return error.exit_status
 
 
 def _reader_left() -> int:
