@@ -11,6 +11,7 @@ from pathlib import Path
 from vclaw import boot, channel, disk, fsutil, gateway, hypervisor, identity, readiness
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.process import Process
 from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
@@ -86,12 +87,19 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
         elif force or not (_ask_to_stop(paths) and process.wait(STOP_SECONDS)):
             if not force:
                 progress.say("the guest did not shut down; ending its virtual machine")
-            with contextlib.suppress(VclawError):
-                hypervisor.current().quit(paths)
-                process.wait(10.0)
-            process.end()
+            _end(paths, process)
         disk.settle(paths)
         boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error)
+
+
+def _end(paths: ClawPaths, process: Process) -> None:
+    """End the virtual machine: by its monitor, which flushes its disks, or by signals."""
+    # A hung monitor would let every further command wait for its whole time-out.
+    if hypervisor.current().state(paths) != "unknown":
+        with contextlib.suppress(VclawError):
+            hypervisor.current().quit(paths)
+            process.wait(10.0)
+    process.end()
 
 
 def _ask_to_stop(paths: ClawPaths) -> bool:
