@@ -67,6 +67,6 @@ build: setup ## the wheel, in dist/
 	@ls dist/*.whl
 
 clean: ## remove what was made here, but not claws and cached images (vclaw rm, vclaw image rm)
-	rm -rf .venv build dist .artifacts .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build dist .artifacts .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	rm -f .doit.db*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

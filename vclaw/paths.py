@@ -348,3 +348,9 @@ def check_socket_length(paths: ClawPaths) -> None:
             f"{SOCKET_PATH_MAX}.",
             "Set VCLAW_DATA_DIR to a shorter folder, or choose a shorter --name.",
         )
+
+
+def absolute(path: str) -> Path:
+    """A path as a user writes it, with `~` for the home and every link kept as it is."""
+    # pathlib would follow links, and raise for the home of a user that there is not.
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111

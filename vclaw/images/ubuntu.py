@@ -11,7 +11,7 @@ from vclaw.errors import UsageError, VclawError
 from vclaw.images import catalogue, download, verify
 from vclaw.images.http import Client, StatusError
 from vclaw.model import ImageRef
-from vclaw.paths import ImagePaths
+from vclaw.paths import ImagePaths, absolute
 from vclaw.progress import Progress
 
 SERVER = "https://cloud-images.ubuntu.com"
@@ -80,7 +80,8 @@ def check(env: Mapping[str, str]) -> None:
 
 def keyring(env: Mapping[str, str]) -> Path:
     """The key that SHA256SUMS must be signed with."""
-    return Path(env.get("VCLAW_UBUNTU_KEYRING") or verify.KEYRING).expanduser()
+    named = env.get("VCLAW_UBUNTU_KEYRING")
+    return absolute(named) if named else verify.KEYRING
 
 
 def locations(ref: ImageRef, base: str) -> list[Location]:
