@@ -107,7 +107,14 @@ def create(
     if meta.boot == "kernel":
         for source, beside in ((image.kernel, claw.kernel), (image.initrd, claw.initrd)):
             fsutil.write_atomic(beside, source.read_bytes())
-    made = DiskMeta(
+    made = _describe(meta, size, host_boot)
+    _save(claw, made)
+    return made
+
+
+def _describe(meta: ImageMeta, size: int, host_boot: str) -> DiskMeta:
+    """What disk.json keeps of the image; that may be gone from the cache tomorrow."""
+    return DiskMeta(
         format=meta.format,
         virtual_size=size,
         image=meta.ref,
@@ -120,8 +127,6 @@ def create(
         initrd_digest=meta.initrd_digest,
         unsynced=host_boot,
     )
-    _save(claw, made)
-    return made
 
 
 def is_whole(claw: ClawPaths) -> bool:

@@ -352,5 +352,4 @@ def check_socket_length(paths: ClawPaths) -> None:
 
 def absolute(path: str) -> Path:
     """A path as a user writes it, with `~` for the home and every link kept as it is."""
-    # pathlib would follow links, and raise for the home of a user that there is not.
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111
+    return Path(layout.absolute(path))

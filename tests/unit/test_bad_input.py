@@ -1,122 +1,32 @@
-"""Whatever a user types and whatever a file holds: a value or a sentence, never another exception.
-
-The examples are the same at every run.
-"""
+"""Whatever a user types: a value or a sentence, never another exception."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import re
-import string
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vclaw import boot, config, disk, identity, ports, project_file, runtime, schema, seed, timeline
-from vclaw.claws import installed, record
+from tests.support.strategies import SPEC, only, quick, texts, values, words
+from vclaw import config, ports, project_file, runtime, seed
+from vclaw.claws import record
 from vclaw.cli import run as run_verb
 from vclaw.cli.main import VERBS, main
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine, RootDisk, Share
-from vclaw.hypervisor.process import Process
 from vclaw.hypervisor.qemu import argv
 from vclaw.identity import Identity
-from vclaw.images import formats, http, meta, refs, ubuntu, verify
-from vclaw.model import ClawSpec, ImageRef, PortForward
-from vclaw.paths import ClawPaths, Home, ImagePaths, RuntimePaths
-from vclaw.timeline import Stage
-
-quick = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=120,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-
-ODD = [
-    *(
-        "",
-        " ",
-        ".",
-        "..",
-        "/",
-        "//",
-        "~",
-        "~nobody",
-        "~who-is/disk.img",
-        "-",
-        "--",
-        "--help",
-        "a" * 300,
-        "/" + "a" * 300,
-    ),
-    *(
-        "a,b",
-        "a b",
-        "a=b",
-        'a"b',
-        "a'b",
-        "a\nb",
-        "a\tb",
-        "a\\b",
-        "$(id)",
-        "ü",
-        "日本",
-        "\u202e",
-        "é" * 200,
-    ),
-    *(
-        "\ud800",
-        "\udcff",
-        "a\0b",
-        "\x1b[2J",
-        "%s",
-        "{}",
-        "null",
-        "1e9",
-        "٣",
-        "0x10",
-        "-1",
-        "1_0",
-        "²",
-    ),
-    *("ubuntu:", "ubuntu:24.04@", "debian:12@20260101", "ubuntu:24.04@20260230", ":", "@", "a:b:c"),
-]
-"""What has broken programs before."""
-
-texts = st.one_of(st.sampled_from(ODD), st.text(st.characters(), max_size=60))
-"""Lone surrogates included: that is how Python has the bytes of a name that is no text."""
-
-words = st.text(string.ascii_letters + string.digits + ":@.,-_/ \n=", max_size=40)
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=12,
-)
-"""Any JSON."""
-
-
-@contextlib.contextmanager
-def only(*allowed: type[Exception]) -> Any:
-    """What may be raised, with a message and, for a user's mistake, with a hint."""
-    try:
-        yield
-    except allowed as error:
-        if isinstance(error, VclawError):
-            assert error.message
-        if isinstance(error, UsageError):
-            assert error.hint
+from vclaw.images import refs
+from vclaw.model import PortForward
+from vclaw.paths import ClawPaths, Home
 
 
 @pytest.fixture
@@ -236,86 +146,6 @@ def test_any_file_as_vclaw_yaml_is_read_or_refused(tmp_path: Path, data: bytes) 
     path.write_bytes(data)
     with only(UsageError):
         project_file.read(path, run_verb.settings())
-
-
-SPEC = ClawSpec(
-    "demo", ImageRef("debian", "12", "amd64"), "1", Path("/w"), 1, 2048, 1, 18789, 40000
-)
-
-READERS: dict[str, Callable[[Path], object]] = {
-    "claw.json": lambda folder: record.load(ClawPaths(folder)),
-    "secrets.json": lambda folder: identity.load(ClawPaths(folder)),
-    "disk.json": lambda folder: disk.load(ClawPaths(folder).disk_meta),
-    "installed.json": lambda folder: installed.load(ClawPaths(folder)),
-    "run.json": lambda folder: boot.current(ClawPaths(folder)),
-    "machine.json": lambda folder: boot.machine(ClawPaths(folder)),
-    "timeline.json": lambda folder: timeline.load(ClawPaths(folder)),
-    "image.json": lambda folder: meta.load(ImagePaths(folder).meta),
-    "manifest.json": lambda folder: runtime.load(RuntimePaths(folder).manifest),
-}
-
-GOOD: dict[str, dict[str, Any]] = {
-    "claw.json": record.to_json(SPEC),
-    "run.json": Process(1, "x", ("qemu",)).to_json(),
-    "machine.json": Machine(
-        "demo", "amd64", "tcg", 1, 2048, Path("/r"), SPEC.forwards, (Share("state", Path("/s")),)
-    ).to_json(),
-    "secrets.json": schema.to_json(Identity("t", "a", "b", "c", {"K": "v"}), identity.STEPS),
-    "timeline.json": timeline.to_json(
-        timeline.Record((Stage("boot", 1.0, 2.0),), {"gateway ready": 3.0}, ())
-    ),
-    "disk.json": {"schema": 1, "format": "raw"},
-    "installed.json": {"schema": 1, "vclaw": "1"},
-    "image.json": {"schema": 1, "ref": "debian:12"},
-    "manifest.json": {"schema": 1, "openclaw": "1", "arch": "amd64", "recipe": "", "lock": None},
-}
-
-
-@quick
-@given(st.sampled_from(sorted(READERS)), st.data())
-def test_any_json_in_any_record_is_read_or_damaged(
-    tmp_path: Path, name: str, data: st.DataObject
-) -> None:
-    """Anything at all, and what is whole but for one member."""
-    good = GOOD[name]
-    key = data.draw(st.sampled_from(sorted(good)))
-    value = data.draw(st.one_of(values, values.map(lambda found: {**good, key: found})))
-    (tmp_path / name).write_text(json.dumps(value))
-    with only(VclawError):
-        found = READERS[name](tmp_path)
-        if isinstance(found, timeline.Record):
-            timeline.line(found)
-            timeline.spans(found)
-
-
-@quick
-@given(st.sampled_from(sorted(READERS)), st.binary(max_size=100))
-def test_any_bytes_in_any_record_are_damaged(tmp_path: Path, name: str, data: bytes) -> None:
-    (tmp_path / name).write_bytes(data)
-    with only(VclawError):
-        assert READERS[name](tmp_path) is None
-
-
-@quick
-@given(st.binary(max_size=300) | st.binary(max_size=200).map(lambda rest: b"QFI\xfb" + rest))
-def test_any_file_is_an_image_or_refused(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "disk.img"
-    path.write_bytes(data)
-    with only(formats.FormatError):
-        assert formats.inspect(path).virtual_size >= 0
-
-
-@quick
-@given(texts | st.from_regex(r"([0-9a-f]{64} [ *]\S+\n){0,3}"), st.binary(max_size=200))
-def test_what_servers_send_is_parsed_or_left(text: str, data: bytes) -> None:
-    for name, digest in ubuntu.parse_sums(text).items():
-        assert name.strip() == name or " " in name
-        assert re.fullmatch(r"[0-9a-f]{64}", digest)
-    ubuntu.dated_releases(text)
-    verify.dearmored(data)
-    wait = http.retry_after(text, datetime.datetime.now(datetime.UTC))
-    assert wait is None or wait >= 0
-    assert http.backoff(1, wait) is None or wait is None or wait <= http.LONGEST_RETRY_AFTER
 
 
 def unescape(option: str) -> dict[str, str]:

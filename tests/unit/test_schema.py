@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vclaw import approvals, disk, identity, runtime, schema
-from vclaw.claws import record
+from vclaw.claws import glance, record
 from vclaw.errors import VclawError
 from vclaw.images import meta
 from vclaw.paths import ClawPaths, Home, ImagePaths, RuntimePaths
@@ -108,6 +108,10 @@ READERS: dict[str, Callable[[Path], object]] = {
         Home(folder, folder), ProjectFile(folder / "vclaw.yaml", {}, {})
     ),
 }
+
+
+def test_what_lists_claws_at_a_glance_reads_the_version_of_today() -> None:
+    assert schema.version(record.STEPS) == glance.SCHEMA
 
 
 @pytest.mark.parametrize("name", READERS)
