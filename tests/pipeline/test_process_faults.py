@@ -45,6 +45,16 @@ def row(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return dict(found)
 
 
+def hang(process: Process) -> None:
+    """Stop a process by a signal, and wait until each of its threads has stopped."""
+    os.kill(process.pid, signal.SIGSTOP)
+    tasks = list(Path(f"/proc/{process.pid}/task").iterdir())
+    deadline = time.monotonic() + 10
+    while any((task / "stat").read_text().rpartition(")")[2].split()[0] != "T" for task in tasks):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_killed_machine_has_exited_and_starts_again(
     ran: tuple[World, Process], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,7 +73,7 @@ def test_a_machine_that_hangs_is_unhealthy_and_is_ended_by_force(
 ) -> None:
     """Stopped by a signal: its sockets still take connections, and nothing answers."""
     _, process = ran
-    os.kill(process.pid, signal.SIGSTOP)
+    hang(process)
     try:
         assert row(capsys)["status"] == "unhealthy"
         assert row(capsys)["pid"] == process.pid
@@ -82,7 +92,7 @@ def test_a_machine_that_hangs_and_goes_on_is_ready_again(
     ran: tuple[World, Process], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, process = ran
-    os.kill(process.pid, signal.SIGSTOP)
+    hang(process)
     assert row(capsys)["status"] == "unhealthy"
     os.kill(process.pid, signal.SIGCONT)
     deadline = time.monotonic() + 10
