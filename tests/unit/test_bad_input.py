@@ -203,7 +203,16 @@ def test_a_spec_of_any_workspace_comes_back(tmp_path: Path, text: str) -> None:
 
 
 CLAW_VERBS = (
-    *(["inspect"], ["timeline"], ["open"], ["logs"], ["logs", "--qemu"], ["ssh-config"]),
+    *(
+        ["env", "ls"],
+        ["port", "ls"],
+        ["inspect"],
+        ["timeline"],
+        ["open"],
+        ["logs"],
+        ["logs", "--qemu"],
+        ["ssh-config"],
+    ),
     *(["start"], ["stop"], ["suspend"], ["resume"], ["rm", "--yes"], ["verify"]),
     *(["image", "rm"], ["image", "fetch"], ["exec"], ["agent"], ["openclaw"], ["completion"]),
 )
