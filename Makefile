@@ -11,7 +11,7 @@ export PYTHON INTEGRATION_IMAGE_REF
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run check lint types unit test test-full chaos bench build clean \
+.PHONY: help setup lock run check lint types unit test test-full chaos bench build clean \
 	integration-001 integration-001-run integration-002
 
 help: ## list the targets
@@ -20,8 +20,11 @@ help: ## list the targets
 setup: .venv/.ready ## install system packages, make .venv, install vclaw into it
 
 # The stamp is younger than what decides about the packages: a second setup does nothing.
-.venv/.ready: pyproject.toml tools/setup
+.venv/.ready: pyproject.toml requirements.lock tools/setup
 	@tools/setup
+
+lock: ## pin the Python packages anew after a change of pyproject.toml; ARGS=--upgrade: the newest
+	tools/lock $(ARGS)
 
 run: setup ## boot a claw for this folder, or as ARGS='ubuntu:24.04 --workspace ..' says
 	$(VENV)/vclaw run $(ARGS)
@@ -36,7 +39,7 @@ types: setup ## mypy, strict
 	$(VENV)/mypy
 
 unit: setup ## tests that boot no VM
-	$(PYTEST) -q -n auto tests/unit tests/pipeline
+	$(PYTEST) -q -n auto -m 'not full' tests/unit tests/pipeline
 
 test: setup lint types ## everything but what is marked `full`; boots two VMs
 	$(PYTEST) -q -n auto -m 'not vm and not full'
@@ -62,10 +65,11 @@ integration-002: setup ## fetch once, copy independently: INTEGRATION_IMAGE_REF
 	$(PYTEST) tests/integration/test_002_fetch.py
 
 build: setup ## the wheel, in dist/
-	$(VENV)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(VENV)/python -m pip wheel --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
 clean: ## remove what was made here, but not claws and cached images (vclaw rm, vclaw image rm)
-	rm -rf .venv build dist .artifacts .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv build dist .artifacts .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	rm -f .doit.db*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,6 +16,7 @@ fsutil.make_folder(_HOME.data, 0o700)
 
 # A database of its own: a claw's is used under that claw's lock alone. Every action may be
 # repeated, so that neither misses what the other did.
+engine.mend(_HOME.data / "doit.db")
 DOIT_CONFIG = engine.settings(_HOME.data / "doit.db")
 
 

@@ -22,13 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vclaw import config, fsutil
+from vclaw import config, fsutil, schema
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import locked
 from vclaw.paths import Home
 from vclaw.project_file import ProjectFile, read_text
 
-SCHEMA = 1
+STEPS: tuple[schema.Step, ...] = ()
+"""What brings an older approvals.json up to date; see `vclaw.schema`."""
+
+HINT = "Remove it, and approve your projects' files again."
 
 HARMLESS = frozenset({"name", "ready-timeout-secs", "no-wait"})
 
@@ -167,21 +170,19 @@ def approve(home: Home, file: ProjectFile, wanted: Reach) -> None:
             "approved_at": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "reach": sorted(wanted),
         }
-        fsutil.write_json(home.approvals, {"schema": SCHEMA, "files": files}, 0o600)
+        value = {"schema": schema.version(STEPS), "files": files}
+        fsutil.write_json(home.approvals, value, 0o600)
 
 
 def _load(home: Home) -> dict[str, Any]:
     try:
-        value = fsutil.read_json(home.approvals)
+        files = schema.read(home.approvals, STEPS, HINT).get("files")
     except FileNotFoundError:
         return {}
-    files = value.get("files")
-    if value.get("schema") != SCHEMA or not isinstance(files, dict):
+    if not isinstance(files, dict):
         raise _damaged(home)
     return files
 
 
 def _damaged(home: Home) -> VclawError:
-    return VclawError(
-        f"{home.approvals} is damaged.", "Remove it, and approve your projects' files again."
-    )
+    return schema.damaged(home.approvals, "its files are no table", HINT)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 from vclaw import fsutil
@@ -17,7 +16,6 @@ from vclaw.paths import ClawPaths
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     from vclaw.hypervisor.machine import Machine, RootDisk
-    from vclaw.model import PortForward
 
 CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 """The kernel's name of the serial console on each machine."""
@@ -30,17 +28,16 @@ def ensure(paths: ClawPaths) -> None:
     Raises UsageError where it runs with others, VclawError where it does not start.
     """
     from vclaw import disk, hypervisor
-    from vclaw.hypervisor.machine import Machine
 
     with locked(paths.lock):
-        machine = Machine.from_json(fsutil.read_json(paths.machine))
-        argv = hypervisor.current().argv(machine, root_disk(paths, machine), paths)
+        told = machine(paths)
+        argv = hypervisor.current().argv(told, root_disk(paths, told), paths)
         running = current(paths)
         if running is None:
-            _start(paths, argv, machine.forwards)
+            _start(paths, argv, told)
         elif list(running.argv) == argv:
             disk.settle(paths)
-            hypervisor.current().forward(paths, machine.forwards)
+            hypervisor.current().forward(paths, told.forwards)
         else:
             name = paths.root.name
             raise UsageError(
@@ -49,14 +46,16 @@ def ensure(paths: ClawPaths) -> None:
             )
 
 
-def _start(paths: ClawPaths, argv: list[str], forwards: Collection[PortForward]) -> None:
+def _start(paths: ClawPaths, argv: list[str], told: Machine) -> None:
     from vclaw import disk, hypervisor
+    from vclaw.claws import installed
 
     make_folders(paths)
     paths.ready.unlink(missing_ok=True)
+    installed.save(paths, told.runtime)
     try:
         hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
-        hypervisor.current().forward(paths, forwards)
+        hypervisor.current().forward(paths, told.forwards)
     except VclawError:
         # Nobody could reach it: better none than one without its ports.
         process = current(paths)
@@ -66,6 +65,19 @@ def _start(paths: ClawPaths, argv: list[str], forwards: Collection[PortForward])
     finally:
         # Interrupted or not, from here on a guest may use this disk: it is no fresh copy.
         disk.settle(paths)
+
+
+def machine(paths: ClawPaths) -> Machine:
+    """machine.json; raises VclawError where it is damaged."""
+    from vclaw.hypervisor.machine import Machine
+
+    try:
+        return Machine.from_json(fsutil.read_json(paths.machine))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise VclawError(
+            f"{paths.machine} is damaged: {error!r}.",
+            f"`vclaw start {paths.root.name}` writes it anew.",
+        ) from None
 
 
 def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:
@@ -115,7 +127,7 @@ def last(paths: ClawPaths) -> Process | None:
     """The process that run.json names, whether it lives or not; None where there is none."""
     try:
         return Process.from_json(fsutil.read_json(paths.run))
-    except (FileNotFoundError, VclawError, KeyError, TypeError, ValueError):
+    except (OSError, VclawError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -63,6 +63,8 @@ def _completer(action: argparse.Action) -> object | None:
     metavar = str(action.metavar)
     if metavar == "REF":
         return shtab.cmd(ASK.format("refs"))
+    if metavar == "CLAWID|REF":
+        return shtab.cmd(f"{ASK.format('claws')}; {ASK.format('refs')}")
     # A new claw's name is not one of those there are.
     if metavar == "CLAWID" and not action.option_strings:
         return shtab.cmd(ASK.format("claws"))

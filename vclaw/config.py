@@ -200,7 +200,8 @@ def workspace(text: str | None) -> Path:
         raise UsageError(
             f"The workspace {text} does not exist.", "Name a folder that exists."
         ) from None
-    except (OSError, RuntimeError) as error:  # RuntimeError: an unknown user's ~, a ring of links
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: an unknown user's ~, a ring of links; ValueError: what no name can hold
         raise UsageError(
             f"The workspace {text} cannot be used: {error}.", "Name a folder that exists."
         ) from None

@@ -7,11 +7,11 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vclaw import crashpoints, fsutil, proc
+from vclaw import crashpoints, fsutil, proc, schema
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.process import boot_id
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from vclaw.paths import ClawPaths, ImagePaths
     from vclaw.progress import Progress, Task
 
-SCHEMA = 1
-"""Version of disk.json; another one means that another vclaw wrote it."""
+STEPS: tuple[schema.Step, ...] = (
+    lambda old: {**old, "source": "", "signed_by": "", "kernel_digest": "", "initrd_digest": ""},
+)
+"""What brings an older disk.json up to date; see `vclaw.schema`."""
 
 GIB = 2**30
 
@@ -45,27 +47,23 @@ class DiskMeta:
     digest: str  # sha256:<hex> of the image
     boot: str  # firmware | kernel (vmlinuz and initrd.img lie beside instance.img)
     cmdline: str  # kernel arguments that name the root file system; "" for firmware
+    source: str  # where the image came from: URL, path, or the inputs of the build
+    signed_by: str  # fingerprint of the OpenPGP key, "" where nothing was signed
+    kernel_digest: str  # sha256:<hex> of vmlinuz, "" for firmware
+    initrd_digest: str  # sha256:<hex> of initrd.img, "" for firmware
     unsynced: str  # the host's boot id while a power cut could still damage the copy, then ""
 
 
 def load(path: Path) -> DiskMeta | None:
     """Read disk.json; None where there is none.
 
-    Raises VclawError where it is damaged or of another schema.
+    Raises VclawError where it is damaged or of a newer schema.
     """
+    hint = f"Remove the claw (`vclaw rm {path.parent.name}`) and run it again."
     try:
-        value = fsutil.read_json(path)
+        return schema.load(path, DiskMeta, STEPS, hint)
     except FileNotFoundError:
         return None
-    try:
-        if value.pop("schema") != SCHEMA:
-            raise TypeError
-        return DiskMeta(**value)
-    except (KeyError, TypeError):
-        raise VclawError(
-            f"{path} is damaged or was written by another vclaw.",
-            "Remove the claw (`vclaw rm CLAWID`) and run it again.",
-        ) from None
 
 
 def virtual_size(disk_gib: int, image_size: int) -> int:
@@ -110,9 +108,26 @@ def create(
     if meta.boot == "kernel":
         for source, beside in ((image.kernel, claw.kernel), (image.initrd, claw.initrd)):
             fsutil.write_atomic(beside, source.read_bytes())
-    made = DiskMeta(meta.format, size, meta.ref, meta.digest, meta.boot, meta.cmdline, host_boot)
+    made = _describe(meta, size, host_boot)
     _save(claw, made)
     return made
+
+
+def _describe(meta: ImageMeta, size: int, host_boot: str) -> DiskMeta:
+    """What disk.json keeps of the image; that may be gone from the cache tomorrow."""
+    return DiskMeta(
+        format=meta.format,
+        virtual_size=size,
+        image=meta.ref,
+        digest=meta.digest,
+        boot=meta.boot,
+        cmdline=meta.cmdline,
+        source=meta.source,
+        signed_by=meta.signed_by,
+        kernel_digest=meta.kernel_digest,
+        initrd_digest=meta.initrd_digest,
+        unsynced=host_boot,
+    )
 
 
 def is_whole(claw: ClawPaths) -> bool:
@@ -122,8 +137,14 @@ def is_whole(claw: ClawPaths) -> bool:
 
 
 def settle(claw: ClawPaths) -> None:
-    """Make a fresh copy survive a power cut; does nothing the second time."""
-    made = load(claw.disk_meta)
+    """Make a fresh copy survive a power cut; does nothing the second time.
+
+    Nor where disk.json is damaged: who needs the disk says so, and stopping a claw does not.
+    """
+    try:
+        made = load(claw.disk_meta)
+    except VclawError:
+        return
     if made is not None and made.unsynced:
         fsutil.sync_file(claw.disk)
         _save(claw, replace(made, unsynced=""))
@@ -135,7 +156,7 @@ def _survived(claw: ClawPaths, made: DiskMeta) -> bool:
 
 
 def _save(claw: ClawPaths, made: DiskMeta) -> None:
-    fsutil.write_json(claw.disk_meta, {"schema": SCHEMA, **asdict(made)})
+    fsutil.write_json(claw.disk_meta, schema.to_json(made, STEPS))
 
 
 def _untouched(claw: ClawPaths, made: DiskMeta) -> DiskMeta:

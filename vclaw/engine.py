@@ -6,6 +6,9 @@ Written for doit 0.37. Its `DoitMain` reads configuration from the current direc
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +17,13 @@ from typing import Any
 
 from doit.cmd_base import ModuleTaskLoader, TaskLoader2
 from doit.cmd_run import Run
-from doit.dependency import FileChangedChecker
+from doit.dependency import DatabaseException, FileChangedChecker
 from doit.doit_cmd import DoitMain
 from doit.exceptions import BaseFail, TaskFailed
 from doit.loader import generate_tasks
 from doit.reporter import ZeroReporter
 
-from vclaw.errors import VclawError
+from vclaw.errors import VclawError, of_system
 from vclaw.progress import Progress
 from vclaw.timeline import Stage
 
@@ -47,10 +50,11 @@ class SizeTimeChecker(FileChangedChecker):  # type: ignore[misc]
 
 
 class _Failed(TaskFailed):  # type: ignore[misc]
-    """Carries a VclawError through doit, which would make it a traceback."""
+    """Carries an exception through doit, which would make it a traceback."""
 
-    def __init__(self, error: VclawError) -> None:
-        super().__init__(f"{error.message} {error.hint}".strip(), report=True)
+    def __init__(self, error: Exception) -> None:
+        hint = error.hint if isinstance(error, VclawError) else ""
+        super().__init__(f"{error} {hint}".strip(), report=True)
         self.error = error
 
 
@@ -66,8 +70,9 @@ def step(function: Callable[..., object], *args: object) -> tuple[Callable[[], B
         except VclawError as error:
             return _Failed(error)
         except OSError as error:  # a full disk, say: doit would show a traceback
-            where = f"{error.filename}: " if error.filename else ""
-            return _Failed(VclawError(f"{where}{error.strerror or error}."))
+            return _Failed(of_system(error))
+        except Exception as error:  # a defect of vclaw: told like any other, by the command line
+            return _Failed(error)
         return None
 
     return (action,)
@@ -104,12 +109,19 @@ def run(
 ) -> None:
     """Run `goal` and what it needs, where it is not up to date.
 
-    `on_stage` is told of each stage when it is over, skipped ones too. Raises the VclawError
-    that an action raised; doit's own complaints become VclawErrors.
+    `on_stage` is told of each stage when it is over, skipped ones too. Raises what an action
+    raised, an OSError as a VclawError; doit's own complaints become VclawErrors.
     """
+    mend(database)
     reporter = _Reporter(progress, on_stage)
     command = Run(task_loader=_Loader(list(tasks), database, reporter))
-    status = command.parse_execute([goal])
+    try:
+        status = command.parse_execute([goal])
+    except (DatabaseException, sqlite3.Error) as error:
+        raise VclawError(
+            f"{database} cannot be used: {str(error).rpartition(': ')[2]}.",
+            "Free some disk space and look after its folder, then run the command again.",
+        ) from None
     if reporter.failure is not None:
         raise reporter.failure
     if status:
@@ -117,6 +129,33 @@ def run(
             f"The stage {goal} failed: {reporter.problem or 'doit gave no reason'}.",
             "Run it again; `vclaw doit list --all` shows all stages.",
         )
+
+
+def mend(database: Path) -> None:
+    """Remove a database that doit cannot read: it would show a traceback.
+
+    Nothing is lost, since every action may be repeated and does nothing where its work is done.
+    Raises VclawError where it can be neither read nor removed.
+    """
+    try:
+        if not database.exists() or _readable(database):
+            return
+        database.unlink()
+        database.with_name(database.name + "-journal").unlink(missing_ok=True)
+    except OSError as error:
+        raise VclawError(
+            f"{database} is damaged and cannot be removed: {error.strerror}.", "Remove it."
+        ) from None
+
+
+def _readable(database: Path) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            for (data,) in connection.execute("select task_data from doit"):
+                json.loads(data)
+        return True
+    except (sqlite3.Error, ValueError, TypeError, RecursionError):
+        return False
 
 
 def command_line(namespace: Mapping[str, Any], words: Sequence[str]) -> int:
@@ -146,7 +185,7 @@ class _Reporter(ZeroReporter):  # type: ignore[misc]
         self._progress = progress
         self._on_stage = on_stage
         self._start = 0.0
-        self.failure: VclawError | None = None
+        self.failure: Exception | None = None
         self.problem = ""
 
     def get_status(self, task: Any) -> None:  # noqa: ARG002 - called before each stage

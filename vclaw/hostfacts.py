@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vclaw import fsutil, ports, proc, runtime
 from vclaw.claws import record, status
 from vclaw.config import CPUS_MOST
 from vclaw.doctor import Claw, Facts, Tool
-from vclaw.errors import VclawError
+from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Accelerator
 from vclaw.model import GATEWAY_GUEST_PORT, host_arch
 from vclaw.paths import Home, ImagePaths, RuntimePaths
 from vclaw.progress import Progress
+
+if TYPE_CHECKING:
+    from vclaw.integrity import Check
 
 TOOLS = {
     "ubuntu images": ("gpgv", "qemu-img"),
@@ -30,8 +33,6 @@ TOOLS = {
 
 QEMU_SECONDS = 10.0
 """What QEMU gets to print its version."""
-
-CHUNK = 4 * 2**20
 
 
 def gather(
@@ -66,7 +67,10 @@ def gather(
         server_problem=server_problem,
         cached_images=_cached_images(home),
         runtime_cached=_runtime_cached(home),
-        damage=[*_image_damage(home, progress, deep), *_runtime_damage(home, progress, deep)],
+        damage=[
+            *_image_damage(home, progress, deep, env),
+            *_runtime_damage(home, progress, deep),
+        ],
         deep=deep,
         claws=_claws(home),
     )
@@ -182,7 +186,10 @@ def _runtime_cached(home: Home) -> bool:
         return False
 
 
-def _image_damage(home: Home, progress: Progress, deep: bool) -> Iterator[tuple[str, str]]:
+def _image_damage(
+    home: Home, progress: Progress, deep: bool, env: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    from vclaw import integrity
     from vclaw.images import store
 
     for entry in store.listing(home):
@@ -191,12 +198,14 @@ def _image_damage(home: Home, progress: Progress, deep: bool) -> Iterator[tuple[
         if entry.meta is None:
             yield entry.problem, hint
             continue
-        image = ImagePaths(home.images / entry.key).image
-        if deep and (problem := _wrong_digest(image, entry.meta.digest, ref, progress)):
-            yield problem, hint
+        if deep:
+            paths = ImagePaths(home.images / entry.key)
+            yield from _failed(integrity.image(paths, entry.meta, progress, env))
 
 
 def _runtime_damage(home: Home, progress: Progress, deep: bool) -> Iterator[tuple[str, str]]:
+    from vclaw import integrity
+
     folders = sorted(home.runtimes.iterdir()) if home.runtimes.is_dir() else []
     for folder in folders:
         if folder.name.startswith(".") or not folder.is_dir():
@@ -209,31 +218,22 @@ def _runtime_damage(home: Home, progress: Progress, deep: bool) -> Iterator[tupl
                 yield f"{paths.manifest} is missing.", hint
             elif paths.disk.stat().st_size != manifest.size:
                 yield f"{paths.disk} is damaged: its size is not {manifest.size} bytes.", hint
-            elif deep and (
-                problem := _wrong_digest(paths.disk, manifest.digest, folder.name, progress)
-            ):
-                yield problem, hint
+            elif deep:
+                yield from _failed(integrity.runtime_disk(paths, manifest, progress))
         except VclawError as error:
             yield error.message, error.hint
         except OSError as error:
             yield f"{paths.disk} cannot be read: {error.strerror}.", hint
 
 
-def _wrong_digest(path: Path, wanted: str, name: str, progress: Progress) -> str:
-    """Why a file is not what its record says, "" where it is; reads all of it."""
-    digest = hashlib.sha256()
+def _failed(checks: Iterable[Check]) -> Iterator[tuple[str, str]]:
+    """What is damaged; a host that cannot check says why."""
     try:
-        with (
-            path.open("rb", buffering=0) as file,
-            progress.task(f"reading {name}", path.stat().st_size) as task,
-        ):
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                task.advance(len(chunk))
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}."
-    found = f"sha256:{digest.hexdigest()}"
-    return "" if found == wanted else f"{path} is damaged: its digest is {found}, not {wanted}."
+        for check in checks:
+            if check.problem and not check.unrecorded:
+                yield check.problem, check.hint
+    except UsageError as error:
+        yield error.message, error.hint
 
 
 def _claws(home: Home) -> list[Claw]:

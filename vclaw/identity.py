@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
-from vclaw import crashpoints, fsutil, proc
-from vclaw.errors import VclawError
+from vclaw import crashpoints, fsutil, proc, schema
 from vclaw.paths import ClawPaths
 
-SCHEMA = 1
+STEPS: tuple[schema.Step, ...] = ()
+"""What brings an older secrets.json up to date; see `vclaw.schema`."""
 
 MASK = "********"
 """Shown in place of every secret, whatever its length."""
@@ -40,21 +40,14 @@ def ensure(paths: ClawPaths, env: Mapping[str, str]) -> Identity:
 
 def save(paths: ClawPaths, identity: Identity) -> None:
     """Write secrets.json where it differs."""
-    content = fsutil.json_bytes({"schema": SCHEMA, **asdict(identity)})
+    content = fsutil.json_bytes(schema.to_json(identity, STEPS))
     fsutil.write_if_changed(paths.secrets, content, 0o600)
 
 
 def load(paths: ClawPaths) -> Identity:
     """Read it; raises FileNotFoundError where the claw has none yet, VclawError if damaged."""
-    value = fsutil.read_json(paths.secrets)
-    try:
-        value.pop("schema")
-        return Identity(**value)
-    except (KeyError, TypeError):
-        raise VclawError(
-            f"{paths.secrets} is damaged.",
-            f"`vclaw rm {paths.root.name} --keep-state DIR` removes the claw and keeps its state.",
-        ) from None
+    hint = f"`vclaw rm {paths.root.name} --keep-state DIR` removes the claw and keeps its state."
+    return schema.load(paths.secrets, Identity, STEPS, hint)
 
 
 def _create(paths: ClawPaths) -> Identity:

@@ -21,17 +21,18 @@ MARKS = (SPEC, RUN, READY, LAST_ERROR, SUSPENDED)
 
 def cache_folder(env: Mapping[str, str] = os.environ) -> str:
     """Where images and runtimes are: VCLAW_CACHE_DIR, VCLAW_HOME or ~/.vclaw, absolute."""
-    return _absolute(env.get("VCLAW_CACHE_DIR") or _base(env))
+    return absolute(env.get("VCLAW_CACHE_DIR") or _base(env))
 
 
 def data_folder(env: Mapping[str, str] = os.environ) -> str:
     """Where claws are: VCLAW_DATA_DIR, VCLAW_HOME or ~/.vclaw, absolute."""
-    return _absolute(env.get("VCLAW_DATA_DIR") or _base(env))
+    return absolute(env.get("VCLAW_DATA_DIR") or _base(env))
 
 
 def _base(env: Mapping[str, str]) -> str:
     return env.get("VCLAW_HOME") or "~/.vclaw"
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
+    """A path as a user writes it, with `~` for the home; pathlib raises for an unknown user's."""
     return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - keeps symlinks

@@ -60,6 +60,16 @@ class ImagePaths(Folder):
         return self.root / "initrd.img"
 
     @property
+    def sums(self) -> Path:
+        """SHA256SUMS as it was downloaded, for images that come with one."""
+        return self.root / "SHA256SUMS"
+
+    @property
+    def signature(self) -> Path:
+        """SHA256SUMS.gpg: the detached signature of `sums`."""
+        return self.root / "SHA256SUMS.gpg"
+
+    @property
     def partial(self) -> Path:
         """A download that is not complete yet; resumed by the next fetch."""
         return self.root / "image.img.part"
@@ -181,6 +191,11 @@ class ClawPaths(Folder):
     def last_error(self) -> Path:
         """error.json: the last failure of this claw and its hint."""
         return self.root / layout.LAST_ERROR
+
+    @property
+    def installed(self) -> Path:
+        """installed.json: versions and digests of the runtime disk of the last boot."""
+        return self.root / "installed.json"
 
     @property
     def state(self) -> Path:
@@ -338,3 +353,8 @@ def check_socket_length(paths: ClawPaths) -> None:
             f"{SOCKET_PATH_MAX}.",
             "Set VCLAW_DATA_DIR to a shorter folder, or choose a shorter --name.",
         )
+
+
+def absolute(path: str) -> Path:
+    """A path as a user writes it, with `~` for the home and every link kept as it is."""
+    return Path(layout.absolute(path))

@@ -232,7 +232,7 @@ def read(path: Path, settings: Mapping[str, Setting]) -> ProjectFile:
 def _anchored(setting: Setting, text: str, file: ProjectFile) -> str:
     """A path as an absolute one: what is shown and approved is then what is used."""
     if setting.kind == "path" or (setting.key == "image" and "/" in text):
-        return os.path.realpath(file.folder / Path(text).expanduser())
+        return os.path.realpath(file.folder / os.path.expanduser(text))  # noqa: PTH111
     return text
 
 

@@ -157,12 +157,12 @@ def build(guest_json: Path, target: Path) -> None:
     The digest of what it says is kept beside it, as seed.iso.sha256.
     """
     files = render(fsutil.read_json(guest_json))
-    digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
+    digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest().encode()
     mark = target.with_name(target.name + ".sha256")
-    if target.exists() and mark.exists() and mark.read_text() == digest:
+    if target.exists() and mark.exists() and mark.read_bytes() == digest:
         return
     mark.unlink(missing_ok=True)
     crashpoints.reach("seed.unmarked")
     write_iso(files, target)
     crashpoints.reach("seed.written")
-    fsutil.write_atomic(mark, digest.encode())
+    fsutil.write_atomic(mark, digest)

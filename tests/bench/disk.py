@@ -62,4 +62,6 @@ def _meta(size: int) -> ImageMeta:
         size=size,
         virtual_size=size,
         fetched_at="2026-01-01T00:00:00Z",
+        kernel_digest="",
+        initrd_digest="",
     )

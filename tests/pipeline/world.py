@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from vclaw.tasks import pipeline
 
@@ -19,7 +20,7 @@ from vclaw.claws import prepare, record
 from vclaw.model import ClawSpec, ImageRef, host_arch
 from vclaw.paths import ClawPaths, Home
 from vclaw.progress import Silent
-from vclaw.runtime.manifest import RuntimeManifest, dump
+from vclaw.runtime.manifest import RuntimeManifest, dump, lock_digest
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -188,7 +189,12 @@ def small_runtime(paths: object, version: str, arch: str, progress: object) -> R
     paths.disk.unlink(missing_ok=True)
     paths.disk.write_bytes(b"squashfs")
     digest = "sha256:" + hashlib.sha256(b"squashfs").hexdigest()
-    made = RuntimeManifest(version, "24", arch, "0" * 64, digest, 8, "2026-01-31T12:00:00Z", None)
+    lock: dict[str, Any] = {
+        "packages": {"node_modules/openclaw": {"version": version, "integrity": "sha512-x"}}
+    }
+    made = RuntimeManifest(
+        version, "24", arch, "0" * 64, digest, 8, "2026-01-31T12:00:00Z", lock, lock_digest(lock)
+    )
     dump(paths.manifest, made)
     return made
 

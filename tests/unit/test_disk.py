@@ -39,6 +39,8 @@ def meta(form: str = "raw", boot: str = "firmware", virtual: int = 64 * MIB) -> 
         size=3 * MIB,
         virtual_size=virtual,
         fetched_at="2026-01-31T12:00:00Z",
+        kernel_digest="sha256:" + "b" * 64 if boot == "kernel" else "",
+        initrd_digest="sha256:" + "c" * 64 if boot == "kernel" else "",
     )
 
 
@@ -252,13 +254,17 @@ def test_a_disk_that_boots_by_firmware_has_no_kernel(image: ImagePaths, claw: Cl
 def test_disk_json_says_what_the_disk_is(image: ImagePaths, claw: ClawPaths) -> None:
     disk.create(image, meta(boot="kernel"), claw, 1, Silent())
     assert json.loads(claw.disk_meta.read_bytes()) == {
-        "schema": 1,
+        "schema": 2,
         "format": "raw",
         "virtual_size": 2**30,
         "image": "debian:12",
         "digest": "sha256:" + "a" * 64,
         "boot": "kernel",
         "cmdline": "root=LABEL=vclaw-root",
+        "source": "built",
+        "signed_by": "",
+        "kernel_digest": "sha256:" + "b" * 64,
+        "initrd_digest": "sha256:" + "c" * 64,
         "unsynced": boot_id(),
     }
     assert disk.load(claw.disk_meta) is not None

@@ -21,6 +21,7 @@ from vclaw import (
 )
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.process import Process
 from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
@@ -125,18 +126,28 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
         elif force or not (_ask_to_stop(paths) and process.wait(STOP_SECONDS)):
             if not force:
                 progress.say("the guest did not shut down; ending its virtual machine")
-            with contextlib.suppress(VclawError):
-                hypervisor.current().quit(paths)
-                process.wait(10.0)
-            process.end()
-            if process.alive:
-                raise VclawError(
-                    f"QEMU (process {process.pid}) does not end, not even by SIGKILL.",
-                    "The host waits for one of its disks; try again later.",
-                )
+            _end(paths, process)
         crashpoints.reach("stop.ended")
         disk.settle(paths)
         boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error)
+
+
+def _end(paths: ClawPaths, process: Process) -> None:
+    """End the virtual machine: by its monitor, which flushes its disks, or by signals.
+
+    Raises VclawError where it stays.
+    """
+    # A hung monitor would let every further command wait for its whole time-out.
+    if hypervisor.current().state(paths) != "unknown":
+        with contextlib.suppress(VclawError):
+            hypervisor.current().quit(paths)
+            process.wait(10.0)
+    process.end()
+    if process.alive:
+        raise VclawError(
+            f"QEMU (process {process.pid}) does not end, not even by SIGKILL.",
+            "The host waits for one of its disks; try again later.",
+        )
 
 
 def _ask_to_stop(paths: ClawPaths) -> bool:

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from vclaw import fsutil
+from vclaw import fsutil, schema
 from vclaw.claws import glance
 from vclaw.errors import UsageError, VclawError
 from vclaw.paths import ClawPaths, Home
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from vclaw.model import ClawSpec, ImageRef, PortForward
 
-SCHEMA = glance.SCHEMA
+STEPS: tuple[schema.Step, ...] = ()
+"""What brings an older claw.json up to date, see `vclaw.schema`; `glance.SCHEMA` goes with it."""
 
 
 REMOVED = ".removed-"
@@ -29,20 +30,21 @@ REMOVED = ".removed-"
 
 def to_json(spec: ClawSpec) -> dict[str, Any]:
     """As claw.json holds it: paths are strings."""
-    from dataclasses import asdict
-
-    value = asdict(spec)
+    value = schema.to_json(spec, STEPS)
     value["workspace"] = str(spec.workspace)
     path = spec.image.path
     value["image"]["path"] = None if path is None else str(path)
-    return {"schema": SCHEMA, **value}
+    return value
 
 
 def from_json(value: Mapping[str, Any]) -> ClawSpec:
-    """The reverse of `to_json`; raises KeyError, TypeError or ValueError on another shape."""
+    """The reverse of `to_json`, its version left out.
+
+    Raises KeyError, TypeError or ValueError on another shape.
+    """
     from vclaw.model import ClawSpec, ImageRef, PortForward
 
-    given = {key: item for key, item in value.items() if key != "schema"}
+    given = dict(value)
     image = dict(given["image"])
     image["path"] = None if image["path"] is None else Path(image["path"])
     given["image"] = ImageRef(**image)
@@ -51,18 +53,8 @@ def from_json(value: Mapping[str, Any]) -> ClawSpec:
     spec = ClawSpec(**given)
     parts: list[ClawSpec | ImageRef | PortForward] = [spec, spec.image, *spec.publish]
     for part in parts:
-        _check_types(part)
+        schema.check_types(part)
     return spec
-
-
-def _check_types(value: ClawSpec | ImageRef | PortForward) -> None:
-    from dataclasses import fields
-
-    kinds = {"str": str, "int": int, "bool": bool}
-    for field in fields(value):
-        kind = kinds.get(str(field.type))
-        if kind is not None and type(getattr(value, field.name)) is not kind:
-            raise TypeError(f"{field.name} is no {kind.__name__}")
 
 
 def save(paths: ClawPaths, spec: ClawSpec) -> None:
@@ -74,21 +66,17 @@ def load(paths: ClawPaths) -> ClawSpec:
     """Read claw.json; raises VclawError with the reason where it is not there or damaged."""
     remove = f"`vclaw rm {paths.root.name}` removes the claw; its workspace is not touched."
     try:
-        value = fsutil.read_json(paths.spec)
+        value = schema.read(paths.spec, STEPS, remove)
     except FileNotFoundError:
         raise VclawError(
             f"{paths.spec} is missing: the first run was interrupted, or has only begun.", remove
         ) from None
-    except OSError as error:
-        raise VclawError(f"{paths.spec} cannot be read: {error.strerror}.", remove) from None
-    if value.get("schema") != SCHEMA:
-        raise VclawError(f"{paths.spec} is damaged: its schema is not {SCHEMA}.", remove)
     try:
         spec = from_json(value)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise VclawError(f"{paths.spec} is damaged: {error!r}.", remove) from None
+        raise schema.damaged(paths.spec, repr(error), remove) from None
     if spec.name != paths.root.name:
-        raise VclawError(f"{paths.spec} is damaged: it is of {spec.name}.", remove)
+        raise schema.damaged(paths.spec, f"it is of {spec.name}", remove)
     return spec
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from vclaw import approvals, project_file
 from vclaw.cli import run as run_verb
 from vclaw.errors import UsageError
-from vclaw.paths import Home
+from vclaw.paths import Home, absolute
 from vclaw.project_file import FILE_NAME
 
 EXAMPLES = """\
@@ -32,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the file once, remember its reach, and say what that is."""
-    path = Path(args.file or FILE_NAME).expanduser()
+    path = absolute(args.file or FILE_NAME)
     if path.is_dir():
         path = path / FILE_NAME
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from vclaw.errors import VclawError
+from vclaw.errors import VclawError, of_system
 
 VERBS = {
     "run": "boot a claw and wait until OpenClaw is ready",
@@ -33,6 +34,7 @@ VERBS = {
     "image": "list, fetch and remove images",
     "prune": "free the disk space of what no claw uses",
     "doctor": "check whether this host can run claws",
+    "verify": "check a claw or an image again, without any server",
     "init": "write a commented vclaw.yaml",
     "config": "show every setting of a run and where it comes from",
     "allow": "approve what a project's vclaw.yaml asks of this host",
@@ -51,6 +53,9 @@ examples:
 Each verb explains itself: vclaw run --help
 """
 
+LINES = "\n\t"
+"""What may shape an error's text; anything else in it could be the guest's."""
+
 INTERRUPTED = 130
 """Exit status after SIGINT or SIGTERM: 128 + SIGINT, as shells report it."""
 
@@ -58,29 +63,37 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 (failed), 2 (bad input) or 130."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may be no text at all, and a damaged record may hold anything.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _dispatch(words)
     except VclawError as error:
-        print(f"vclaw: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"       {error.hint}", file=sys.stderr)
-        return error.exit_status
+        return _tell(error)
     except KeyboardInterrupt:
         print("vclaw: interrupted.", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             return _reader_left()
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"vclaw: {where}{error.strerror or error}.", file=sys.stderr)
-        return 1
+        return _tell(of_system(error))
     except Exception as error:
         if os.environ.get("VCLAW_DEBUG"):
             raise
         print(f"vclaw: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         print("       Run it again with VCLAW_DEBUG=1 and report what it prints.", file=sys.stderr)
         return 1
+
+
+def _tell(error: VclawError) -> int:
+    from vclaw.cli.output import plain
+
+    print(f"vclaw: {plain(error.message, LINES)}", file=sys.stderr)
+    if error.hint:
+        print(f"       {plain(error.hint, LINES)}", file=sys.stderr)
+    return error.exit_status
 
 
 def _reader_left() -> int:

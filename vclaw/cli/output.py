@@ -12,11 +12,21 @@ def columns(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
     Importing tabulate takes as long as the whole of `vclaw ps` may; its other tables do use it.
     """
-    lines = [[str(cell) for cell in row] for row in (headers, *rows)]
+    lines = [[plain(str(cell)) for cell in row] for row in (headers, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  ".join(padded).rstrip())
+
+
+def plain(text: str, keep: str = "") -> str:
+    """A text as a terminal may show it: what a guest or a damaged file says steers nothing.
+
+    Unprintable characters become question marks, those in `keep` stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in keep else "?" for letter in text)
 
 
 def as_json(value: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from vclaw.claws import lifecycle, record
 from vclaw.cli import output
 from vclaw.errors import UsageError
-from vclaw.paths import Home
+from vclaw.paths import Home, absolute
 from vclaw.progress import for_stderr
 
 EXAMPLES = """\
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     home = Home.from_env()
     record.sweep(home)
     claws = [record.existing(home, name) for name in args.clawid]
-    keep = Path(args.keep_state).expanduser().absolute() if args.keep_state else None
+    keep = absolute(args.keep_state) if args.keep_state else None
     if keep is not None and len(claws) > 1:
         raise UsageError(
             "--keep-state names one folder, and there are several claws.", "Remove them one by one."

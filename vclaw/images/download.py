@@ -139,7 +139,8 @@ class _Transfer:
         if self.done:
             self.restart()  # the server sends all of it, whatever was asked for
         length = response.headers.get("Content-Length", "")
-        return self._follow(int(length)) if length.isdigit() else None
+        whole = length.isascii() and length.isdigit()
+        return self._follow(int(length)) if whole else None
 
     def _follow(self, total: int) -> int:
         """Check the space and begin to show progress, once the size is known."""

@@ -124,7 +124,7 @@ class Client:
         if len(body) > SMALL:
             raise StatusError(0, f"{url} is larger than expected.", "Check the address.")
         length = response.headers.get("Content-Length", "")
-        if length.isdigit() and int(length) != len(body):
+        if length.isascii() and length.isdigit() and int(length) != len(body):
             raise TransientError(f"{url} ended early.", "Try again.")
         return body
 
@@ -141,7 +141,7 @@ def retry_after(value: str | None, now: datetime.datetime) -> float | None:
     """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3)."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdigit():
         return float(value)
     try:
         then = email.utils.parsedate_to_datetime(value)

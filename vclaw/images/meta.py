@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from vclaw import fsutil
-from vclaw.errors import VclawError
+from vclaw import fsutil, schema
 
-SCHEMA = 1
-"""Version of image.json; another one means that another vclaw wrote it."""
+STEPS: tuple[schema.Step, ...] = (
+    lambda old: {**old, "kernel_digest": "", "initrd_digest": ""},  # were not recorded
+)
+"""What brings an older image.json up to date; see `vclaw.schema`."""
 
 
 @dataclass(frozen=True)
@@ -31,35 +31,25 @@ class ImageMeta:
     size: int  # bytes of image.img that the disk holds (holes left out)
     virtual_size: int  # bytes that the guest sees
     fetched_at: str  # 2026-01-31T12:00:00Z
+    kernel_digest: str  # sha256:<hex> of vmlinuz, "" for firmware
+    initrd_digest: str  # sha256:<hex> of initrd.img, "" for firmware
 
 
 def load(path: Path) -> ImageMeta | None:
     """Read image.json; None where there is none.
 
-    Raises VclawError where it is damaged or of another schema.
+    Raises VclawError where it is damaged or of a newer schema.
     """
+    hint = f"Remove the folder {path.parent} and fetch the image again."
     try:
-        value = fsutil.read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
+        meta = schema.load(path, ImageMeta, STEPS, hint)
+    except FileNotFoundError:
         return None
-    return _validated(path, value)
+    if meta.format not in ("raw", "qcow2") or meta.boot not in ("firmware", "kernel"):
+        raise schema.damaged(path, "its format or boot method is unknown", hint)
+    return meta
 
 
 def dump(path: Path, meta: ImageMeta) -> None:
     """Write image.json, atomically."""
-    fsutil.write_json(path, {"schema": SCHEMA, **asdict(meta)})
-
-
-def _validated(path: Path, value: dict[str, Any]) -> ImageMeta:
-    fields = ImageMeta.__dataclass_fields__
-    hint = f"Remove the folder {path.parent} and fetch the image again."
-    if value.get("schema") != SCHEMA:
-        raise VclawError(f"{path} is damaged: its schema is not {SCHEMA}.", hint)
-    for name, field in fields.items():
-        wanted = int if field.type == "int" else str
-        if not isinstance(value.get(name), wanted):
-            raise VclawError(f"{path} is damaged: {name} is missing or no {wanted.__name__}.", hint)
-    meta = ImageMeta(**{name: value[name] for name in fields})
-    if meta.format not in ("raw", "qcow2") or meta.boot not in ("firmware", "kernel"):
-        raise VclawError(f"{path} is damaged: its format or boot method is unknown.", hint)
-    return meta
+    fsutil.write_json(path, schema.to_json(meta, STEPS))

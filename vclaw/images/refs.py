@@ -6,12 +6,11 @@ import datetime
 import difflib
 import os
 import re
-from pathlib import Path
 
 from vclaw.errors import UsageError
 from vclaw.images import catalogue, digests, formats
 from vclaw.model import ARCHES, ImageRef, host_arch
-from vclaw.paths import Home
+from vclaw.paths import Home, absolute
 
 SERIAL = re.compile(r"(\d{4})(\d{2})(\d{2})(\.\d{1,3})?", re.ASCII)
 """The date of an image's build, and a number where there was more than one that day."""
@@ -30,7 +29,8 @@ def parse(text: str, arch: str | None = None, home: Home | None = None) -> Image
     distro, _, version = name.strip().lower().partition(":")
     known = catalogue.release(distro, version)
     # A known name never means a file: a guest could put one of that name into the workspace.
-    if known is None and ("/" in text or (text and Path(text).is_file())):
+    # os.path takes what no file can be called for a file that is not there; pathlib raises.
+    if known is None and ("/" in text or os.path.isfile(text)):  # noqa: PTH113
         return _local(text, arch, home or Home.from_env())
     if known is None:
         raise UsageError(f"There is no image {text!r}.", _nearest(name) + HINT)
@@ -82,9 +82,9 @@ def _nearest(name: str) -> str:
 
 
 def _local(text: str, arch: str, home: Home) -> ImageRef:
-    path = Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - keep symlinks
+    path = absolute(text)
     hint = "Give the path of a raw or qcow2 disk image."
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - as above
         raise UsageError(f"There is no file {path}.", hint)
     if not path.is_file():
         raise UsageError(f"{path} is not a file.", hint)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vclaw import crashpoints, fsutil, lock
+from vclaw import crashpoints, fsutil, lock, schema
 from vclaw.errors import UsageError, VclawError
 from vclaw.images import debian, digests, formats, local, ubuntu
 from vclaw.images import meta as metas
@@ -65,7 +65,7 @@ def fetch(
             return _cached(ref, found, progress)
         try:
             fsutil.make_folder(paths.root)
-            for stale in (paths.meta, paths.image):
+            for stale in (paths.meta, paths.image, paths.sums, paths.signature):
                 stale.unlink(missing_ok=True)
             crashpoints.reach("image.begun")
             return _finish(ref, paths, _make(ref, paths, tools, progress, env))
@@ -128,6 +128,8 @@ def _put_in_place(fresh: ImagePaths, paths: ImagePaths) -> None:
     for new, old in (
         (fresh.kernel, paths.kernel),
         (fresh.initrd, paths.initrd),
+        (fresh.sums, paths.sums),
+        (fresh.signature, paths.signature),
         (fresh.image, paths.image),
         (fresh.meta, paths.meta),
     ):
@@ -219,10 +221,13 @@ def _make(
         return Made(ref.version, str(ref.path))
     fetched = ubuntu.fetch(ref, paths, Client(progress.say), progress, env)
     formats.inspect(paths.partial)  # before it becomes image.img
+    # Kept so that the signature can be checked again without the server.
+    fsutil.write_atomic(paths.sums, fetched.sums.data)
+    fsutil.write_atomic(paths.signature, fetched.sums.signature)
     paths.partial.replace(paths.image)
     fsutil.sync_folder(paths.root)
     crashpoints.reach("image.placed")
-    return Made(fetched.sha256, fetched.url, fetched.signed_by)
+    return Made(fetched.sha256, fetched.url, fetched.sums.signed_by)
 
 
 def _finish(ref: ImageRef, paths: ImagePaths, made: Made) -> ImageMeta:
@@ -244,9 +249,15 @@ def _finish(ref: ImageRef, paths: ImagePaths, made: Made) -> ImageMeta:
         size=paths.image.stat().st_size,
         virtual_size=disk.virtual_size,
         fetched_at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        kernel_digest=_digest(paths.kernel) if direct else "",
+        initrd_digest=_digest(paths.initrd) if direct else "",
     )
     metas.dump(paths.meta, meta)
     return meta
+
+
+def _digest(path: Path) -> str:
+    return f"sha256:{digests.sha256(path)}"
 
 
 def _load(paths: ImagePaths) -> ImageMeta | None:
@@ -268,6 +279,8 @@ def _usable(paths: ImagePaths, progress: Progress | None = None) -> ImageMeta | 
     """The cached image, or None where it must be fetched; says why a damaged one must."""
     try:
         return _load(paths)
+    except schema.NewerError:
+        raise  # whole, and a newer vclaw's claws may be made from it
     except VclawError as error:
         if progress is not None:
             progress.say(f"{error.message} Fetching it again.")

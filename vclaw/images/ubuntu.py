@@ -11,7 +11,7 @@ from vclaw.errors import UsageError, VclawError
 from vclaw.images import catalogue, download, verify
 from vclaw.images.http import Client, StatusError
 from vclaw.model import ImageRef
-from vclaw.paths import ImagePaths
+from vclaw.paths import ImagePaths, absolute
 from vclaw.progress import Progress
 
 SERVER = "https://cloud-images.ubuntu.com"
@@ -40,12 +40,25 @@ class Location:
 
 
 @dataclass(frozen=True)
+class SignedList:
+    """SHA256SUMS and its signature as they were downloaded, and who signed."""
+
+    data: bytes
+    signature: bytes
+    signed_by: str  # fingerprint of the OpenPGP key
+
+    def sha256(self, file: str) -> str:
+        """The digest that the list names for a file, in hex; "" where it names none."""
+        return parse_sums(self.data.decode(errors="replace")).get(file, "")
+
+
+@dataclass(frozen=True)
 class Fetched:
     """An image that is complete and verified, still in `paths.partial`."""
 
     sha256: str
     url: str
-    signed_by: str
+    sums: SignedList
 
 
 def server(env: Mapping[str, str]) -> str:
@@ -67,7 +80,8 @@ def check(env: Mapping[str, str]) -> None:
 
 def keyring(env: Mapping[str, str]) -> Path:
     """The key that SHA256SUMS must be signed with."""
-    return Path(env.get("VCLAW_UBUNTU_KEYRING") or verify.KEYRING).expanduser()
+    named = env.get("VCLAW_UBUNTU_KEYRING")
+    return absolute(named) if named else verify.KEYRING
 
 
 def locations(ref: ImageRef, base: str) -> list[Location]:
@@ -108,42 +122,44 @@ def fetch(
     Raises UsageError for a date that has no image, VclawError where anything else fails.
     """
     base, keys = server(env), keyring(env)
-    where, sha256, signed_by = _find(ref, base, keys, client)
+    where, sums = _find(ref, base, keys, client)
+    sha256 = sums.sha256(where.file)
     try:
         wanted = download.Wanted(where.url, sha256, ref.name)
         download.fetch(wanted, paths, client, progress)
     except download.WrongDigestError:
         # `release` may have moved on between the list and the image: then the list is new.
-        where, fresh, signed_by = _find(ref, base, keys, client)
-        if fresh == sha256:
+        where, sums = _find(ref, base, keys, client)
+        if sums.sha256(where.file) == sha256:
             raise
         progress.say(f"{ref.name} was released anew just now; fetching the new one")
-        sha256 = fresh
+        sha256 = sums.sha256(where.file)
         wanted = download.Wanted(where.url, sha256, ref.name)
         download.fetch(wanted, paths, client, progress)
-    return Fetched(sha256, where.url, signed_by)
+    return Fetched(sha256, where.url, sums)
 
 
 def newest(ref: ImageRef, client: Client, env: Mapping[str, str]) -> str:
     """The sha256 in hex that the server's signed list names for this image now."""
-    return _find(ref, server(env), keyring(env), client)[1]
+    where, sums = _find(ref, server(env), keyring(env), client)
+    return sums.sha256(where.file)
 
 
-def _find(ref: ImageRef, base: str, keys: Path, client: Client) -> tuple[Location, str, str]:
-    """Where the image is, its sha256 and the fingerprint of the key that vouches for it."""
+def _find(ref: ImageRef, base: str, keys: Path, client: Client) -> tuple[Location, SignedList]:
+    """Where the image is, and the list that names its sha256."""
     for where in locations(ref, base):
         try:
-            sums, signed_by = _signed_sums(where.folder, keys, client)
+            sums = _signed_sums(where.folder, keys, client)
         except StatusError as error:
             if error.status != 404:
                 raise
             continue
-        if where.file in sums:
-            return where, sums[where.file], signed_by
+        if sums.sha256(where.file):
+            return where, sums
     raise _not_there(ref, base, client)
 
 
-def _signed_sums(folder: str, keys: Path, client: Client) -> tuple[dict[str, str], str]:
+def _signed_sums(folder: str, keys: Path, client: Client) -> SignedList:
     url = f"{folder}/SHA256SUMS"
     data, signature = client.read(url), client.read(f"{url}.gpg")
     try:
@@ -153,9 +169,9 @@ def _signed_sums(folder: str, keys: Path, client: Client) -> tuple[dict[str, str
         again, signature_again = client.read(url), client.read(f"{url}.gpg")
         if (again, signature_again) == (data, signature):
             raise
-        data = again
-        signed_by = verify.signer(data, signature_again, keys, url)
-    return parse_sums(data.decode(errors="replace")), signed_by
+        data, signature = again, signature_again
+        signed_by = verify.signer(data, signature, keys, url)
+    return SignedList(data, signature, signed_by)
 
 
 def _not_there(ref: ImageRef, base: str, client: Client) -> VclawError:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vclaw import fsutil, proc
+from vclaw import fsutil, proc, schema
 from vclaw.errors import VclawError
 from vclaw.lock import locked
 from vclaw.paths import Home, RuntimePaths
@@ -58,10 +58,14 @@ def build(home: Home, version: str, arch: str, progress: Progress) -> RuntimeMan
 
 def _ready(paths: RuntimePaths) -> RuntimeManifest | None:
     """The manifest of a disk that is whole; a damaged one is built again, for it is a cache."""
-    with contextlib.suppress(VclawError, FileNotFoundError):
+    try:
         manifest = manifests.load(paths.manifest)
         if manifest is not None and paths.disk.stat().st_size == manifest.size:
             return manifest
+    except schema.NewerError:
+        raise  # whole, and a newer vclaw's claws may run from it
+    except (VclawError, FileNotFoundError):
+        pass
     return None
 
 
@@ -195,4 +199,5 @@ def _describe(disk: Path, version: str, arch: str, lock: dict[str, Any]) -> Runt
         size=disk.stat().st_size,
         built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         lock=None if version == recipe.DEFAULT_VERSION else lock,
+        lock_digest=manifests.lock_digest(lock),
     )

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vclaw import fsutil
-from vclaw.errors import VclawError
+from vclaw import fsutil, schema
+from vclaw.runtime import recipe
 
-SCHEMA = 1
-"""Version of manifest.json; another one means that another vclaw wrote it."""
+
+def _with_lock_digest(old: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 did not say which lock vclaw shipped then; the recipe's digest tells it."""
+    lock = old["lock"]
+    if lock is None and recipe.digest(old["openclaw"], old["arch"]) == old["recipe"]:
+        lock = recipe.shipped_lock()
+    return {**old, "lock_digest": "" if lock is None else lock_digest(lock)}
+
+
+STEPS: tuple[schema.Step, ...] = (_with_lock_digest,)
+"""What brings an older manifest.json up to date; see `vclaw.schema`."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +36,27 @@ class RuntimeManifest:
     size: int  # bytes of openclaw.squashfs
     built_at: str  # 2026-01-31T12:00:00Z
     lock: dict[str, Any] | None  # package-lock.json; None where vclaw ships it
+    lock_digest: str  # sha256:<hex> of the lock that npm went by, "" where that is not known
 
 
 def load(path: Path) -> RuntimeManifest | None:
     """Read manifest.json; None where there is none.
 
-    Raises VclawError where it is damaged or of another schema.
+    Raises VclawError where it is damaged or of a newer schema.
     """
+    hint = f"Remove the folder {path.parent}: the next run builds it again."
     try:
-        value = fsutil.read_json(path)
+        return schema.load(path, RuntimeManifest, STEPS, hint)
     except FileNotFoundError:
         return None
-    try:
-        if value.pop("schema") != SCHEMA:
-            raise TypeError
-        return RuntimeManifest(**value)
-    except (KeyError, TypeError):
-        raise VclawError(
-            f"{path} is damaged or was written by another vclaw.",
-            f"Remove the folder {path.parent}: the next run builds it again.",
-        ) from None
 
 
 def dump(path: Path, manifest: RuntimeManifest) -> None:
     """Write manifest.json, atomically."""
-    fsutil.write_json(path, {"schema": SCHEMA, **asdict(manifest)})
+    fsutil.write_json(path, schema.to_json(manifest, STEPS))
+
+
+def lock_digest(lock: dict[str, Any]) -> str:
+    """What tells one package-lock.json from another, whatever its blanks and order."""
+    text = json.dumps(lock, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -148,6 +148,12 @@ def digest(version: str, arch: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def shipped_lock() -> dict[str, Any]:
+    """The package-lock.json of the default version."""
+    lock: dict[str, Any] = json.loads((SHIPPED / "package-lock.json").read_bytes())
+    return lock
+
+
 def keep(path: str, arch: str) -> bool:
     """Whether a file belongs in the disk; `path` is from the disk's root, with slashes."""
     return _dropped(arch).fullmatch(path) is None

@@ -111,6 +111,6 @@ def test_a_port_that_a_real_qemu_cannot_have_is_an_error(monitor: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         wanted = PortForward(taken.getsockname()[1], 80)
-        with pytest.raises(VclawError, match=r"QEMU refused hostfwd_add .*Could not set up"):
+        with pytest.raises(VclawError, match=r"Port \d+ of the host was taken"):
             forwards.change(monitor, [wanted])
     assert on_the_host(monitor) == set()

@@ -74,7 +74,7 @@ def test_an_image_is_fetched_verified_and_described(
     path = image_server.publish(IMAGE)
     meta = fetch()
     assert home.image(NOBLE).image.read_bytes() == IMAGE
-    assert _kept(home) == ["image.img", "image.json"]
+    assert _kept(home) == ["SHA256SUMS", "SHA256SUMS.gpg", "image.img", "image.json"]
     assert meta == store.load(home, NOBLE)
     assert meta.source == image_server.url + path
     assert meta.signed_by == image_server.key.fingerprint
@@ -140,7 +140,7 @@ def test_the_part_of_an_earlier_process_is_resumed(
     fetch()
     assert image_server.ranges(path)[-1] == f"bytes={size}-"
     assert home.image(NOBLE).image.read_bytes() == IMAGE
-    assert _kept(home) == ["image.img", "image.json"]
+    assert _kept(home) == ["SHA256SUMS", "SHA256SUMS.gpg", "image.img", "image.json"]
 
 
 def _leave_part(home: Home, content: bytes, sha256: str) -> None:

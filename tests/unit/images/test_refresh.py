@@ -97,7 +97,12 @@ def test_the_cached_image_stays_where_the_new_one_is_not_verified(
     with pytest.raises(VclawError):
         refresh()
     assert content(home) == OLD
-    assert {p.name for p in home.image(NOBLE).root.iterdir()} == {"image.img", "image.json"}
+    assert {p.name for p in home.image(NOBLE).root.iterdir()} == {
+        "SHA256SUMS",
+        "SHA256SUMS.gpg",
+        "image.img",
+        "image.json",
+    }
 
 
 def test_a_broken_refresh_goes_on_where_it_stopped(

@@ -18,13 +18,28 @@ from vclaw.model import PortForward
 ROW = re.compile(r"^ *TCP\[HOST_FORWARD\] +\d+ +127\.0\.0\.1 +(\d+) +\S+ +(\d+) ", re.MULTILINE)
 """A forward in the table of `info usernet`; connections have other states in the brackets."""
 
+TAKEN = re.compile(r"ould not set up host forwarding rule 'tcp:127\.0\.0\.1:(\d+)-:")
+"""What QEMU says where it cannot listen on a port."""
+
 
 def change(monitor: Path, wanted: Collection[PortForward]) -> None:
     """Make the forwards exactly `wanted`; raises VclawError where QEMU cannot listen on a port."""
     for words, answer in commands(present(_say(monitor, "info usernet")), wanted):
         said = _say(monitor, words).strip()
         if said != answer:
-            raise VclawError(f"QEMU refused {words}: {said}.", "The port may be taken by now.")
+            raise refused(words, said)
+
+
+def refused(words: str, said: str) -> VclawError:
+    """The error for a forward that QEMU did not make, by what it said; pure."""
+    taken = TAKEN.search(said)
+    if taken is not None:
+        return VclawError(
+            f"Port {taken[1]} of the host was taken by another program just now.",
+            "Run the command again: it takes another one, unless --port or --publish asked for "
+            "this one; then choose another, or end that program.",
+        )
+    return VclawError(f"QEMU refused {words}: {said}.", "The port may be taken by now.")
 
 
 def present(table: str) -> set[PortForward]:
