@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 from vclaw import fsutil
@@ -16,8 +15,8 @@ from vclaw.paths import ClawPaths
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
+    from vclaw.hypervisor import Spawn
     from vclaw.hypervisor.machine import Machine, RootDisk
-    from vclaw.model import PortForward
 
 CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 """The kernel's name of the serial console on each machine."""
@@ -29,18 +28,18 @@ def ensure(paths: ClawPaths) -> None:
     Its ports can change while it runs, so they are no part of these: they are made right.
     Raises UsageError where it runs with others, VclawError where it does not start.
     """
-    from vclaw import disk, hypervisor
-    from vclaw.hypervisor.machine import Machine
-
     with locked(paths.lock):
-        machine = Machine.from_json(fsutil.read_json(paths.machine))
-        argv = hypervisor.current().argv(machine, root_disk(paths, machine), paths)
+        machine = load_machine(paths)
+        argv = command(paths, machine)
         running = current(paths)
         if running is None:
-            _start(paths, argv, machine.forwards)
+            check_workspace(machine)
+            _start(paths, machine, argv)
         elif list(running.argv) == argv:
+            from vclaw import disk
+
             disk.settle(paths)
-            hypervisor.current().forward(paths, machine.forwards)
+            forward(paths, machine)
         else:
             name = paths.root.name
             raise UsageError(
@@ -49,14 +48,16 @@ def ensure(paths: ClawPaths) -> None:
             )
 
 
-def _start(paths: ClawPaths, argv: list[str], forwards: Collection[PortForward]) -> None:
+def _start(paths: ClawPaths, machine: Machine, argv: list[str]) -> None:
     from vclaw import disk, hypervisor
 
     make_folders(paths)
     paths.ready.unlink(missing_ok=True)
     try:
-        hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
-        hypervisor.current().forward(paths, forwards)
+        hypervisor.current().start(
+            argv, paths, _spawner(paths, machine), lambda process: _record(paths, process)
+        )
+        forward(paths, machine)
     except VclawError:
         # Nobody could reach it: better none than one without its ports.
         process = current(paths)
@@ -66,6 +67,70 @@ def _start(paths: ClawPaths, argv: list[str], forwards: Collection[PortForward])
     finally:
         # Interrupted or not, from here on a guest may use this disk: it is no fresh copy.
         disk.settle(paths)
+
+
+def load_machine(paths: ClawPaths) -> Machine:
+    """machine.json as a value."""
+    from vclaw.hypervisor.machine import Machine
+
+    return Machine.from_json(fsutil.read_json(paths.machine))
+
+
+def command(paths: ClawPaths, machine: Machine) -> list[str]:
+    """The command line for this claw as its files describe it, the wall's words first."""
+    from vclaw import hypervisor
+    from vclaw.model import OPEN
+
+    root = root_disk(paths, machine)
+    argv = hypervisor.current().argv(machine, root, paths)
+    if machine.network == OPEN:
+        return argv
+    from vclaw.wall import start
+
+    return start.argv(machine, root, paths, argv)
+
+
+def _spawner(paths: ClawPaths, machine: Machine) -> Spawn:
+    """What makes a process of that command line."""
+    from vclaw.model import OPEN
+
+    if machine.network == OPEN:
+        from vclaw.hypervisor.child import Bare
+
+        return Bare
+    from vclaw.wall import start
+
+    return lambda argv, log: start.spawn(machine, paths, argv, log)
+
+
+def forward(paths: ClawPaths, machine: Machine) -> None:
+    """Let exactly the machine's ports of the host's loopback lead into its running guest.
+
+    Around a walled one whatever has ended by itself is started again. Raises VclawError where a
+    port cannot be had.
+    """
+    from vclaw import hypervisor
+    from vclaw.model import OPEN
+
+    hypervisor.current().forward(paths, machine.forwards)
+    process = current(paths)
+    if machine.network != OPEN and process is not None:
+        from vclaw.wall import start
+
+        start.mend(machine, paths, process)
+
+
+def check_workspace(machine: Machine) -> None:
+    """Raise UsageError where a link has taken the place of the folder that was chosen.
+
+    A workspace may lie in that of another claw, whose guest could lead this one elsewhere.
+    """
+    for share in machine.shares:
+        if share.tag == "workspace" and share.path.resolve() != share.path:
+            raise UsageError(
+                f"The workspace {share.path} leads to {share.path.resolve()} now.",
+                "Put the folder back, or remove the claw and run it for that one.",
+            )
 
 
 def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:
@@ -128,6 +193,20 @@ def current(paths: ClawPaths) -> Process | None:
 def is_up(paths: ClawPaths) -> bool:
     """Whether the virtual machine runs; never raises."""
     return current(paths) is not None
+
+
+def is_reachable(paths: ClawPaths) -> bool:
+    """Whether the virtual machine runs, and nothing around it has ended by itself."""
+    if not is_up(paths):
+        return False
+    from vclaw.model import OPEN
+
+    machine = load_machine(paths)
+    if machine.network == OPEN:
+        return True
+    from vclaw.wall import start
+
+    return start.is_whole(machine, paths)
 
 
 def forget(*files: Path) -> None:

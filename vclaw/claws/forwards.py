@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from vclaw import boot, fsutil, hypervisor, ports
+from vclaw import boot, fsutil, ports
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine
@@ -64,15 +64,15 @@ def _require_published(spec: ClawSpec, port: int) -> None:
 def _put(paths: ClawPaths, old: ClawSpec, new: ClawSpec) -> bool:
     """Change the running machine first, which may refuse, then what the next start reads."""
     machine = Machine.from_json(fsutil.read_json(paths.machine))
+    changed = replace(machine, forwards=new.forwards)
     running = boot.is_up(paths)
     if running:
         try:
-            hypervisor.current().forward(paths, new.forwards)
+            boot.forward(paths, changed)
         except VclawError:
             with contextlib.suppress(VclawError):
-                hypervisor.current().forward(paths, old.forwards)
+                boot.forward(paths, replace(machine, forwards=old.forwards))
             raise
-    changed = replace(machine, forwards=new.forwards)
     fsutil.write_if_changed(paths.machine, fsutil.json_bytes(changed.to_json()))
     record.save(paths, new)
     return running

@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from vclaw import boot, channel, disk, fsutil, gateway, hypervisor, identity, readiness
+from vclaw import boot, channel, disk, fsutil, gateway, hypervisor, identity, readiness, transfer
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import BUSY_SECONDS, locked
@@ -126,6 +126,8 @@ def remove(
         )
     with locked(paths.lock, BUSY_SECONDS):
         stop(paths, progress, force=force)
+        if keep_state is not None and (workspace := _workspace(paths)) is not None:
+            transfer.refuse_links(keep_state, workspace)
         if keep_state is not None and paths.state.is_dir():
             keep_state.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(paths.state, keep_state)
@@ -133,6 +135,13 @@ def remove(
         doomed = paths.root.with_name(f".removed-{paths.root.name}-{secrets.token_hex(4)}")
         paths.root.rename(doomed)
     shutil.rmtree(doomed)
+
+
+def _workspace(paths: ClawPaths) -> Path | None:
+    try:
+        return record.load(paths).workspace
+    except VclawError:  # a broken claw, which can be removed too
+        return None
 
 
 def sweep(instances: Path) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vclaw import boot, certificates, config, fsutil, hypervisor, identity, runtime, seed
-from vclaw.claws import access, record
+from vclaw.claws import access, permissions, record
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine, Share
 from vclaw.lock import BUSY_SECONDS, locked
-from vclaw.model import ClawSpec, ImageRef
+from vclaw.model import OPEN, ClawSpec, ImageRef
 from vclaw.paths import ClawPaths, Home
 from vclaw.progress import Progress
 
@@ -49,8 +49,10 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     extra_ca = certificates.extra(options.ca_cert)
     accelerator = hypervisor.current().accelerator(home, spec.image.arch, spec.cpus)
     _check_host(home, spec, existing)
-    if accelerator.reason and not running:
-        progress.say(accelerator.reason)
+    if not running:
+        _check_wall(spec, accelerator.name, progress)
+        if accelerator.reason:
+            progress.say(accelerator.reason)
     fsutil.make_folder(home.instances, 0o700)
     fsutil.make_folder(paths.root, 0o700)
     prepared = Prepared(spec, paths, fresh=existing is None)
@@ -58,6 +60,8 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
         if running:
             _require_same(paths, existing, spec, env)
             return prepared
+        for path in permissions.close(paths):
+            progress.say(f"{path} was open to other users of this host; it is closed now")
         _warn_of_memory(spec, progress)
         try:
             boot.make_folders(paths)
@@ -80,7 +84,7 @@ def write(
     owner = workspace_owner(spec)
     paths.state.mkdir(mode=0o700, exist_ok=True)
     if os.geteuid() == 0:
-        os.chown(paths.state, *owner)
+        os.chown(paths.state, *owner, follow_symlinks=False)
     who = identity.ensure(paths, env)
     guest = seed.guest_settings(spec, who, owner=owner, emulated=accelerator == "tcg", ca=extra_ca)
     fsutil.write_if_changed(paths.guest, fsutil.json_bytes(guest), 0o600)
@@ -100,6 +104,8 @@ def machine_of(home: Home, paths: ClawPaths, spec: ClawSpec, accelerator: str) -
         runtime=home.runtime(runtime.key(spec.openclaw_version, spec.image.arch)).disk,
         forwards=spec.forwards,
         shares=(Share("state", paths.state), Share("workspace", spec.workspace)),
+        network=spec.network,
+        allow_host_port=spec.allow_host_port,
     )
 
 
@@ -156,6 +162,22 @@ def _check_host(home: Home, spec: ClawSpec, existing: ClawSpec | None) -> None:
 
     if spec.image.distro == "debian" and store.load(home, spec.image) is None:
         debian.check(spec.image)
+
+
+def _check_wall(spec: ClawSpec, accelerator: str, progress: Progress) -> None:
+    """Find out whether this host can close what is to be closed; raises UsageError."""
+    if spec.network == OPEN:
+        progress.say("--network open: the guest reaches all that this host reaches")
+        return
+    from vclaw.wall import mechanism, network
+
+    user = mechanism.user(spec.workspace, accelerator)
+    mechanism.require(spec.network, spec.allow_host_port, user)
+    if network.needs_pasta(spec.network, spec.allow_host_port) and not mechanism.routed():
+        progress.say(
+            "this host has no route to the internet; the guest gets no network before the claw "
+            "is started again"
+        )
 
 
 def _require_same(

@@ -35,7 +35,7 @@ def to_json(spec: ClawSpec) -> dict[str, Any]:
 
 def from_json(value: Mapping[str, Any]) -> ClawSpec:
     """The reverse of `to_json`; raises KeyError, TypeError or ValueError on another shape."""
-    from vclaw.model import ClawSpec, ImageRef, PortForward
+    from vclaw.model import NETWORKS, ClawSpec, ImageRef, PortForward
 
     given = {key: item for key, item in value.items() if key != "schema"}
     image = dict(given["image"])
@@ -43,7 +43,10 @@ def from_json(value: Mapping[str, Any]) -> ClawSpec:
     given["image"] = ImageRef(**image)
     given["workspace"] = Path(given["workspace"])
     given["publish"] = tuple(PortForward(**forward) for forward in given["publish"])
+    given["allow_host_port"] = tuple(map(int, given.get("allow_host_port", ())))
     spec = ClawSpec(**given)
+    if spec.network not in NETWORKS:
+        raise ValueError(f"network is {spec.network!r}")
     parts: list[ClawSpec | ImageRef | PortForward] = [spec, spec.image, *spec.publish]
     for part in parts:
         _check_types(part)

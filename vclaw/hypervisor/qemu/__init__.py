@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vclaw import proc
 from vclaw.errors import VclawError
@@ -16,6 +16,9 @@ from vclaw.hypervisor.qemu import argv as command_line
 from vclaw.hypervisor.qemu import qmp
 from vclaw.model import PortForward
 from vclaw.paths import ClawPaths, Home
+
+if TYPE_CHECKING:
+    from vclaw.hypervisor import Spawn
 
 START_SECONDS = 30.0
 """QEMU opens its monitor within a second; a busy machine is given more."""
@@ -51,28 +54,27 @@ class Qemu(Hypervisor):
         firmware = _arm_firmware() if needs_firmware else None
         return command_line.build(self.program(machine.arch), machine, root, paths, firmware)
 
-    def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
+    def start(
+        self, argv: list[str], paths: ClawPaths, spawn: Spawn, started: Callable[[Process], None]
+    ) -> None:
         """Start QEMU in a session of its own and wait for its monitor."""
         for socket in (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket):
             socket.unlink(missing_ok=True)
         with paths.hypervisor_log.open("ab") as log:
             offset = log.tell()
-            child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            child = spawn(argv, log)
         try:
             started(Process(child.pid, start_mark(child.pid), tuple(argv)))
         except BaseException:  # nobody would ever find a process that is not recorded
             child.kill()
-            child.wait()
             raise
+        child.go()
         deadline = time.monotonic() + START_SECONDS
-        while child.poll() is None:
+        while (status := child.poll()) is None:
             if paths.qmp.exists() and self.state(paths) != "unknown":
                 return
             if time.monotonic() > deadline:
                 child.kill()
-                child.wait()
                 raise VclawError(
                     f"QEMU did not open its monitor within {START_SECONDS:g} s.",
                     f"Its output is in {paths.hypervisor_log}.",
@@ -80,7 +82,7 @@ class Qemu(Hypervisor):
             time.sleep(0.02)
         said = paths.hypervisor_log.read_bytes()[offset:].decode(errors="replace")
         raise VclawError(
-            f"QEMU ended at once with exit status {child.returncode}.",
+            f"QEMU ended at once with exit status {status}.",
             proc.tail(said) or f"It printed nothing; its log is {paths.hypervisor_log}.",
         )
 
