@@ -59,6 +59,7 @@ def gather(
         qemu_hint=qemu_hint,
         accelerator=accelerator,
         accelerator_problem=problem,
+        wall_problem=_wall(),
         tools=list(_tools()),
         port_holder=holder,
         next_port=0 if holder is None else _next_port(home),
@@ -97,6 +98,19 @@ def _accelerator(home: Home, qemu: Path | None) -> tuple[Accelerator | None, str
         return None, f"{error.message} {error.hint}"
     except KeyError:
         return None, f"There is no trial for {host_arch()}."
+
+
+def _wall() -> tuple[str, str]:
+    """Why a claw cannot be walled in here, and a hint; both "" where it can."""
+    from vclaw.model import INTERNET
+    from vclaw.wall import mechanism
+
+    user = mechanism.user(Path("/"), "tcg")
+    try:
+        mechanism.require(INTERNET, (), user)
+    except VclawError as error:
+        return error.message, error.hint
+    return "", ""
 
 
 def _folder(path: Path) -> tuple[str, int, str]:
