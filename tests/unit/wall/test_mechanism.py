@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,7 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     def need(program: str, purpose: str) -> Path:
         if program in names:
-            monkeypatch.setenv("PATH", "/nowhere")
-            monkeypatch.setattr(proc.shutil, "which", lambda *_, **__: None)
+            monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
             return real(program, purpose)
         return Path("/usr/bin") / program
 
