@@ -67,17 +67,22 @@ class Namespaces:
     def run(self, words: Sequence[str], text: str) -> None:
         """Run a program to its end with `text` as its input; raises VclawError where it fails."""
         with self._joining() as (before, fds):
-            done = subprocess.run(
-                [*before, *words],
-                input=text,
-                capture_output=True,
-                text=True,
-                pass_fds=fds,
-                env={"PATH": PATH},
-                cwd="/",
-                timeout=SECONDS,
-                check=False,
-            )
+            try:
+                done = subprocess.run(
+                    [*before, *words],
+                    input=text,
+                    capture_output=True,
+                    text=True,
+                    pass_fds=fds,
+                    env={"PATH": PATH},
+                    cwd="/",
+                    timeout=SECONDS,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise VclawError(
+                    f"The claw's network could not be closed within {SECONDS:g} s.", "Try again."
+                ) from None
         if done.returncode != 0:
             raise VclawError(
                 f"The claw's network could not be closed: {Path(words[2]).name} failed with exit "

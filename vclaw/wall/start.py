@@ -199,6 +199,6 @@ def mend(machine: Machine, paths: ClawPaths, process: Process) -> None:
 def is_whole(machine: Machine, paths: ClawPaths) -> bool:
     """Whether nothing is to be mended of a walled claw that runs."""
     wanted = {str(forward.host) for forward in machine.forwards}
-    if _wants_pasta(machine):
-        wanted.add(helpers.PASTA)
-    return wanted == set(helpers.running(paths))
+    running = set(helpers.running(paths))
+    connected = helpers.PASTA in running or not _wants_pasta(machine)
+    return connected and running - {helpers.PASTA} == wanted
