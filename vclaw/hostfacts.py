@@ -15,7 +15,7 @@ from vclaw.config import CPUS_MOST
 from vclaw.doctor import Claw, Facts, Tool
 from vclaw.errors import VclawError
 from vclaw.hypervisor.machine import Accelerator
-from vclaw.model import GATEWAY_GUEST_PORT, host_arch
+from vclaw.model import GATEWAY_GUEST_PORT, INTERNET, OPEN, host_arch
 from vclaw.paths import Home, ImagePaths, RuntimePaths
 from vclaw.progress import Progress
 
@@ -60,6 +60,7 @@ def gather(
         accelerator=accelerator,
         accelerator_problem=problem,
         wall_problem=_wall(),
+        wall_off=env.get("VCLAW_NETWORK") == OPEN,
         tools=list(_tools()),
         port_holder=holder,
         next_port=0 if holder is None else _next_port(home),
@@ -102,7 +103,6 @@ def _accelerator(home: Home, qemu: Path | None) -> tuple[Accelerator | None, str
 
 def _wall() -> tuple[str, str]:
     """Why a claw cannot be walled in here, and a hint; both "" where it can."""
-    from vclaw.model import INTERNET
     from vclaw.wall import mechanism
 
     user = mechanism.user(Path("/"), "tcg")
