@@ -14,4 +14,6 @@ the kernel ends the rest with it.
     mechanism.py  whether this host has what all this takes
     start.py      makes a walled QEMU, gate closed until all is in place
     relays.py     ports of the host that lead into a running claw, opened and closed
+    namespaces.py programs that are started in a claw's namespaces
+    helpers.py    which of them there are
 """
