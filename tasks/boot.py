@@ -11,7 +11,7 @@ from vclaw.paths import Home
 
 
 def task(home: Home, spec: ClawSpec) -> dict[str, Any]:
-    """The task `boot:my-claw`: up to date while that very process lives."""
+    """The task `boot:my-claw`: up to date while that very process lives and can be reached."""
     paths = home.claw(spec.name)
     runtime_paths = home.runtime(runtime.key(spec.openclaw_version, spec.image.arch))
     return {
@@ -26,5 +26,5 @@ def task(home: Home, spec: ClawSpec) -> dict[str, Any]:
             str(runtime_paths.manifest),
         ],
         "targets": [str(paths.run)],
-        "uptodate": [holds(boot.is_up, paths)],
+        "uptodate": [holds(boot.is_reachable, paths)],
     }

@@ -5,6 +5,7 @@ such a file asks for is used without a question only where it stays within the g
 
 - `name` (a claw of another workspace is refused anyway), `ready-timeout-secs`, `no-wait`;
 - `cpus`, `memory-mib` and `disk-gib` up to the defaults;
+- `network` where it is none;
 - `image` where it is one of the supported releases;
 - `workspace` where it is the project's folder or lies in it.
 
@@ -25,6 +26,7 @@ from typing import Any
 from vclaw import config, fsutil, schema
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import locked
+from vclaw.model import NONE
 from vclaw.paths import Home
 from vclaw.project_file import ProjectFile, read_text
 
@@ -46,6 +48,8 @@ SENTENCES = {
     "workspace": "give the guest the folder {}",
     "port": "take port {} of this host for the gateway",
     "publish": "publish a port of the guest on this host: {}",
+    "network": "let the guest's network be {}",
+    "allow-host-port": "let the guest reach port {} of this host's loopback",
     "image": "boot the disk image {}",
     "openclaw-version": "fetch and install OpenClaw {}",
     "env-file": "give the guest the variables in {}",
@@ -118,6 +122,8 @@ def _within(file: ProjectFile, key: str, text: str) -> bool:
     """Whether a value stays within the guest; a key that is not known here does not."""
     if key in LIMITS:
         return int(text) <= LIMITS[key]
+    if key == "network":
+        return text == NONE
     if key == "workspace":
         return Path(text).is_relative_to(file.folder)
     if key == "image":

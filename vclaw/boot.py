@@ -15,6 +15,7 @@ from vclaw.paths import ClawPaths
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
+    from vclaw.hypervisor import Spawn
     from vclaw.hypervisor.machine import Machine, RootDisk
 
 CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
@@ -27,17 +28,18 @@ def ensure(paths: ClawPaths) -> None:
     Its ports can change while it runs, so they are no part of these: they are made right.
     Raises UsageError where it runs with others, VclawError where it does not start.
     """
-    from vclaw import disk, hypervisor
-
     with locked(paths.lock):
         told = machine(paths)
-        argv = hypervisor.current().argv(told, root_disk(paths, told), paths)
+        argv = command(paths, told)
         running = current(paths)
         if running is None:
+            check_workspace(told)
             _start(paths, argv, told)
         elif list(running.argv) == argv:
+            from vclaw import disk
+
             disk.settle(paths)
-            hypervisor.current().forward(paths, told.forwards)
+            forward(paths, told)
         else:
             name = paths.root.name
             raise UsageError(
@@ -54,8 +56,10 @@ def _start(paths: ClawPaths, argv: list[str], told: Machine) -> None:
     paths.ready.unlink(missing_ok=True)
     installed.save(paths, told.runtime)
     try:
-        hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
-        hypervisor.current().forward(paths, told.forwards)
+        hypervisor.current().start(
+            argv, paths, _spawner(paths, told), lambda process: _record(paths, process)
+        )
+        forward(paths, told)
     except VclawError:
         # Nobody could reach it: better none than one without its ports.
         process = current(paths)
@@ -78,6 +82,63 @@ def machine(paths: ClawPaths) -> Machine:
             f"{paths.machine} is damaged: {error!r}.",
             f"`vclaw start {paths.root.name}` writes it anew.",
         ) from None
+
+
+def command(paths: ClawPaths, machine: Machine) -> list[str]:
+    """The command line for this claw as its files describe it, the wall's words first."""
+    from vclaw import hypervisor
+    from vclaw.model import OPEN
+
+    root = root_disk(paths, machine)
+    argv = hypervisor.current().argv(machine, root, paths)
+    if machine.network == OPEN:
+        return argv
+    from vclaw.wall import start
+
+    return start.argv(machine, root, paths, argv)
+
+
+def _spawner(paths: ClawPaths, machine: Machine) -> Spawn:
+    """What makes a process of that command line."""
+    from vclaw.model import OPEN
+
+    if machine.network == OPEN:
+        from vclaw.hypervisor.child import Bare
+
+        return Bare
+    from vclaw.wall import start
+
+    return lambda argv, log: start.spawn(machine, paths, argv, log)
+
+
+def forward(paths: ClawPaths, machine: Machine) -> None:
+    """Let exactly the machine's ports of the host's loopback lead into its running guest.
+
+    Around a walled one whatever has ended by itself is started again. Raises VclawError where a
+    port cannot be had.
+    """
+    from vclaw import hypervisor
+    from vclaw.model import OPEN
+
+    hypervisor.current().forward(paths, machine.forwards)
+    process = current(paths)
+    if machine.network != OPEN and process is not None:
+        from vclaw.wall import start
+
+        start.mend(machine, paths, process)
+
+
+def check_workspace(machine: Machine) -> None:
+    """Raise UsageError where a link has taken the place of the folder that was chosen.
+
+    A workspace may lie in that of another claw, whose guest could lead this one elsewhere.
+    """
+    for share in machine.shares:
+        if share.tag == "workspace" and share.path.resolve() != share.path:
+            raise UsageError(
+                f"The workspace {share.path} leads to {share.path.resolve()} now.",
+                "Put the folder back, or remove the claw and run it for that one.",
+            )
 
 
 def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:
@@ -140,6 +201,20 @@ def current(paths: ClawPaths) -> Process | None:
 def is_up(paths: ClawPaths) -> bool:
     """Whether the virtual machine runs; never raises."""
     return current(paths) is not None
+
+
+def is_reachable(paths: ClawPaths) -> bool:
+    """Whether the virtual machine runs, and nothing around it has ended by itself."""
+    if not is_up(paths):
+        return False
+    from vclaw.model import OPEN
+
+    told = machine(paths)
+    if told.network == OPEN:
+        return True
+    from vclaw.wall import start
+
+    return start.is_whole(told, paths)
 
 
 def forget(*files: Path) -> None:

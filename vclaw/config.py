@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vclaw import ports
 from vclaw.errors import UsageError
-from vclaw.model import GATEWAY_GUEST_PORT, ClawSpec, ImageRef, PortForward
+from vclaw.model import GATEWAY_GUEST_PORT, INTERNET, NETWORKS, ClawSpec, ImageRef, PortForward
 from vclaw.paths import Home, check_socket_length
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -42,6 +42,8 @@ class RunOptions:
     memory_mib: str | None = None
     disk_gib: str | None = None
     openclaw_version: str | None = None
+    network: str | None = None
+    allow_host_port: Sequence[str] | None = None
     env: Sequence[str] = ()
     env_file: Sequence[str] = ()
     ca_cert: str | None = None
@@ -97,6 +99,7 @@ def decide(
         spec = _same_ports(spec, existing, options.port)
     else:
         spec = choose_ports(spec, options.port, others, say)
+    check_allowed(spec)
     spec = replace(
         spec,
         image=chooser.image(options.image) if options.image or not existing else existing.image,
@@ -107,6 +110,34 @@ def decide(
     if existing is not None:
         check_same(existing, spec)
     return spec
+
+
+def _network(text: str | None, base: ClawSpec) -> str:
+    if text is not None and text not in NETWORKS:
+        raise UsageError(f"--network is {text!r}.", f"Say one of {', '.join(NETWORKS)}.")
+    return text or base.network
+
+
+def _usual_network(env: Mapping[str, str]) -> str:
+    """What a claw of which nothing was said may reach."""
+    name = env.get("VCLAW_NETWORK") or INTERNET
+    if name not in NETWORKS:
+        raise UsageError(f"VCLAW_NETWORK is {name!r}.", f"Say one of {', '.join(NETWORKS)}.")
+    return name
+
+
+def _host_ports(texts: Sequence[str]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(ports.number(text, "--allow-host-port") for text in texts))
+
+
+def check_allowed(spec: ClawSpec) -> None:
+    """Raise UsageError where a port of the host is to lead into the claw and out of it."""
+    for forward in spec.forwards:
+        if forward.host in spec.allow_host_port:
+            raise UsageError(
+                f"--allow-host-port {forward.host} names a port that the claw itself has.",
+                "Name the port of another program, or give the claw another port.",
+            )
 
 
 def _fresh(name: str, folder: Path) -> ClawSpec:
@@ -121,11 +152,15 @@ def _fresh(name: str, folder: Path) -> ClawSpec:
         disk_gib=DISK_GIB,
         gateway_port=0,
         ssh_port=0,
+        network=_usual_network(os.environ),
     )
 
 
 def _sized(base: ClawSpec, options: RunOptions) -> ClawSpec:
-    """`base` with the processors, memory, disk and published ports that are asked for."""
+    """`base` with the processors, memory, disk, ports and network that are asked for."""
+    allowed = base.allow_host_port
+    if options.allow_host_port is not None:
+        allowed = _host_ports(options.allow_host_port)
     publish = base.publish
     if options.publish is not None:
         publish = tuple(ports.forward(text) for text in options.publish)
@@ -135,6 +170,8 @@ def _sized(base: ClawSpec, options: RunOptions) -> ClawSpec:
         memory_mib=_memory(options.memory_mib, base.memory_mib),
         disk_gib=_count(options.disk_gib, "--disk-gib", 1, base.disk_gib),
         publish=publish,
+        network=_network(options.network, base),
+        allow_host_port=allowed,
     )
 
 
@@ -154,6 +191,7 @@ def choose_ports(
 ) -> ClawSpec:
     """The spec with ports that are free now: asked for ones as they are, others chosen."""
     taken = {forward.host for other in others for forward in other.forwards}
+    taken |= set(spec.allow_host_port)
     wanted = ports.number(port, "--port") if port is not None else spec.gateway_port
     fixed = port is not None or spec.port_fixed
     published = {forward.host for forward in spec.publish}

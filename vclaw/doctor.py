@@ -57,6 +57,8 @@ class Facts:
     qemu_hint: str = ""
     accelerator: Accelerator | None = None
     accelerator_problem: str = ""
+    wall_problem: tuple[str, str] = ("", "")  # what is missing for the wall, and a hint
+    wall_off: bool = False  # VCLAW_NETWORK says that claws run without it
     tools: Sequence[Tool] = ()
     port_holder: str | None = None  # of the default port: None free, "" a foreign program, a claw
     next_port: int = 0
@@ -117,6 +119,13 @@ def _accelerator(facts: Facts) -> list[Finding]:
     if name != "tcg":
         return [Finding("accelerator", OK, f"{name} works")]
     return [Finding("accelerator", WARN, "emulation (TCG)", facts.accelerator.reason)]
+
+
+def _wall(facts: Facts) -> list[Finding]:
+    problem, hint = facts.wall_problem
+    if not problem:
+        return [Finding("wall", OK, "the host can be closed to the guest")]
+    return [Finding("wall", WARN if facts.wall_off else FAIL, problem, hint)]
 
 
 def _processor(facts: Facts) -> list[Finding]:
@@ -249,6 +258,7 @@ LOOKS: tuple[Callable[[Facts], list[Finding]], ...] = (
     _processor,
     _qemu,
     _accelerator,
+    _wall,
     _memory,
     _disk,
     _tools,

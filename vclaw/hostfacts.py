@@ -15,7 +15,7 @@ from vclaw.config import CPUS_MOST
 from vclaw.doctor import Claw, Facts, Tool
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Accelerator
-from vclaw.model import GATEWAY_GUEST_PORT, host_arch
+from vclaw.model import GATEWAY_GUEST_PORT, INTERNET, OPEN, host_arch
 from vclaw.paths import Home, ImagePaths, RuntimePaths
 from vclaw.progress import Progress
 
@@ -60,6 +60,8 @@ def gather(
         qemu_hint=qemu_hint,
         accelerator=accelerator,
         accelerator_problem=problem,
+        wall_problem=_wall(),
+        wall_off=env.get("VCLAW_NETWORK") == OPEN,
         tools=list(_tools()),
         port_holder=holder,
         next_port=0 if holder is None else _next_port(home),
@@ -101,6 +103,18 @@ def _accelerator(home: Home, qemu: Path | None) -> tuple[Accelerator | None, str
         return None, f"{error.message} {error.hint}"
     except KeyError:
         return None, f"There is no trial for {host_arch()}."
+
+
+def _wall() -> tuple[str, str]:
+    """Why a claw cannot be walled in here, and a hint; both "" where it can."""
+    from vclaw.wall import mechanism
+
+    user = mechanism.user(Path("/"), "tcg")
+    try:
+        mechanism.require(INTERNET, (), user)
+    except VclawError as error:
+        return error.message, error.hint
+    return "", ""
 
 
 def _folder(path: Path) -> tuple[str, int, str]:

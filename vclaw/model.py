@@ -13,6 +13,12 @@ GATEWAY_GUEST_PORT = 18789
 """OpenClaw's default port; inside the guest it never changes."""
 
 
+OPEN, INTERNET, NONE = "open", "internet", "none"
+"""What a claw may reach: all that the host does, the internet alone, nothing."""
+
+NETWORKS = (OPEN, INTERNET, NONE)
+
+
 def host_arch() -> str:
     """The host's architecture as Debian names it; an unknown one is returned as it is."""
     machine = os.uname().machine.lower()
@@ -74,6 +80,8 @@ class ClawSpec:
     ssh_port: int
     port_fixed: bool = False  # the gateway's port was asked for, so no other will do
     publish: tuple[PortForward, ...] = ()
+    network: str = INTERNET  # open | internet | none
+    allow_host_port: tuple[int, ...] = ()  # of the host's loopback, open to the guest
 
     @property
     def forwards(self) -> tuple[PortForward, ...]:

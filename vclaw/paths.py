@@ -204,7 +204,7 @@ class ClawPaths(Folder):
 
     @property
     def sockets(self) -> Path:
-        """Folder (0700) of the claw's unix sockets."""
+        """Folder (0700) of the hypervisor's unix sockets; nothing else is in it to trust."""
         return self.root / "run"
 
     @property
@@ -230,12 +230,27 @@ class ClawPaths(Folder):
     @property
     def ssh_control(self) -> Path:
         """The shared SSH connection's socket; there while one stands."""
-        return self.sockets / "ssh"
+        return self.root / "ssh"
 
     @property
     def ssh_lock(self) -> Path:
         """Held by whoever opens the shared SSH connection."""
-        return self.sockets / "ssh.lock"
+        return self.root / "ssh.lock"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """resolv.conf as the walled QEMU sees it; its name server is pasta."""
+        return self.root / "resolv.conf"
+
+    @property
+    def tun(self) -> Path:
+        """A device node like /dev/net/tun that the claw's user may open, where root needs one."""
+        return self.root / "tun"
+
+    @property
+    def helpers(self) -> Path:
+        """helpers.json: pasta's process, and that of each host port's relay into the claw."""
+        return self.root / "helpers.json"
 
     @property
     def logs(self) -> Path:

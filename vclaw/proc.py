@@ -28,6 +28,12 @@ PACKAGES = {
     "fakeroot": ("fakeroot", ""),
     "newuidmap": ("uidmap", ""),
     "mksquashfs": ("squashfs-tools", "squashfs"),
+    "bwrap": ("bubblewrap", ""),
+    "pasta": ("passt", ""),
+    "nft": ("nftables", ""),
+    "socat": ("socat", ""),
+    "nsenter": ("util-linux", ""),
+    "setpriv": ("util-linux", ""),
     "ssh": ("openssh-client", "openssh"),
     "ssh-keygen": ("openssh-client", "openssh"),
 }

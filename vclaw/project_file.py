@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import stat
@@ -36,6 +37,8 @@ EXAMPLES = {
     "workspace": ".",
     "port": "18789",
     "publish": "8080:80",
+    "network": "internet",
+    "allow-host-port": "11434",
     "cpus": "2",
     "memory-mib": "4096",
     "disk-gib": "20",
@@ -237,14 +240,15 @@ def _anchored(setting: Setting, text: str, file: ProjectFile) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file that the guest may have made: no pipe, no device, nothing huge.
+    """The text of a file that the guest may have made: no link, pipe or device, nothing huge.
 
     Raises UsageError; FileNotFoundError where there is none.
     """
     hint = "Make it a readable text file."
     try:
         # Without O_NONBLOCK a named pipe would be waited for.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UsageError(f"{path} is not a regular file.", hint)
             data = file.read(MOST_BYTES + 1)
@@ -256,6 +260,11 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text in UTF-8.", hint) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UsageError(
+                f"{path} is a link, which the guest may have made.",
+                "Put the file itself there, if you trust it.",
+            ) from None
         raise UsageError(f"{path} cannot be read: {error.strerror}.", hint) from None
 
 

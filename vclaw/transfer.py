@@ -40,10 +40,8 @@ def folder(path: Path, workspace: Path) -> Iterator[int]:
 
     Raises UsageError where it is not there or such a link is on the way.
     """
+    refuse_links(path, workspace)
     root = workspace.resolve()
-    for place in (path, *path.parents):
-        if place.is_symlink() and place.parent.resolve().is_relative_to(root):
-            raise _leads_out(place)
     if not path.is_dir():
         raise UsageError(f"There is no folder {path}.", "Make it first, or check the name.")
     real = path.resolve()
@@ -60,6 +58,14 @@ def folder(path: Path, workspace: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def refuse_links(path: Path, workspace: Path) -> None:
+    """Raise UsageError where a link that lies in `workspace` is on the way to a path, or is it."""
+    root = workspace.resolve()
+    for place in (path, *path.parents):
+        if place.is_symlink() and place.parent.resolve().is_relative_to(root):
+            raise _leads_out(place)
 
 
 def _leads_out(place: Path) -> UsageError:

@@ -17,7 +17,7 @@ from vclaw.tasks import pipeline
 
 from vclaw import boot, engine, ports, runtime
 from vclaw.claws import prepare, record
-from vclaw.model import ClawSpec, ImageRef, host_arch
+from vclaw.model import OPEN, ClawSpec, ImageRef, host_arch
 from vclaw.paths import ClawPaths, Home
 from vclaw.progress import Silent
 from vclaw.runtime.manifest import RuntimeManifest, dump, lock_digest
@@ -153,11 +153,13 @@ def build(root: Path) -> World:
         disk_gib=1,
         gateway_port=gateway,
         ssh_port=gateway + 1,
+        network=OPEN,  # the stand-in for QEMU lives outside of /usr
     )
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     env = {
         "VCLAW_HOME": str(home.data),
         "VCLAW_ACCEL": "tcg",
+        "VCLAW_NETWORK": OPEN,
         "FAKE_QEMU_DIR": str(knobs),
         "PATH": path,
     }

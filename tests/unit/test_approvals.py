@@ -48,6 +48,7 @@ def reach(project: Path, text: str) -> Reach:
         "image: debian:bookworm",
         "workspace: .",
         "workspace: sub",
+        "network: none",
         "switch: false",
     ],
 )

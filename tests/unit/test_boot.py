@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from vclaw import boot, fsutil
 from vclaw.disk import DiskMeta
-from vclaw.errors import VclawError
-from vclaw.hypervisor.machine import DirectBoot, Machine, RootDisk
+from vclaw.errors import UsageError, VclawError
+from vclaw.hypervisor.machine import DirectBoot, Machine, RootDisk, Share
 from vclaw.paths import ClawPaths
 
 
@@ -46,6 +46,18 @@ def test_the_disk_says_how_it_boots(tmp_path: Path, way: str, form: str) -> None
     cmdline = boot.kernel_cmdline("root=LABEL=r", machine())
     direct = DirectBoot(paths.kernel, paths.initrd, cmdline) if way == "kernel" else None
     assert boot.root_disk(paths, machine()) == RootDisk(paths.disk, form, direct)
+
+
+def test_a_workspace_that_became_a_link_is_refused(tmp_path: Path) -> None:
+    project, elsewhere = tmp_path.resolve() / "project", tmp_path.resolve() / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    shares = (Share("workspace", project),)
+    boot.check_workspace(replace(machine(), shares=shares))
+    project.rmdir()
+    project.symlink_to(elsewhere)
+    with pytest.raises(UsageError, match=f"leads to {elsewhere} now"):
+        boot.check_workspace(replace(machine(), shares=shares))
 
 
 def test_a_claw_without_a_disk_is_told(tmp_path: Path) -> None:

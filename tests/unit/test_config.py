@@ -100,6 +100,27 @@ def test_what_is_said_holds(home: Home) -> None:
     assert made.publish == (PortForward(second, 80), PortForward(third, 443))
 
 
+def test_a_claw_has_the_internet_alone_unless_something_else_is_said(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VCLAW_NETWORK", raising=False)
+    assert (decide(home).network, decide(home).allow_host_port) == ("internet", ())
+    monkeypatch.setenv("VCLAW_NETWORK", "open")
+    assert decide(home).network == "open"
+    assert decide(home, network="none").network == "none"
+    before = spec(tmp_path, network="none", allow_host_port=(9,))
+    kept = decide(home, before, name="demo")
+    assert (kept.network, kept.allow_host_port) == ("none", (9,))
+    changed = decide(home, before, name="demo", network="internet", allow_host_port=["8", "7", "8"])
+    assert (changed.network, changed.allow_host_port) == ("internet", (8, 7))
+
+
+def test_a_port_of_the_claw_cannot_be_one_of_the_host_too(home: Home) -> None:
+    port = str(ports.any_free(()))
+    with pytest.raises(UsageError, match=f"--allow-host-port {port} names a port that the claw"):
+        decide(home, port=port, allow_host_port=[port])
+
+
 @pytest.mark.parametrize(
     ("asked", "kept"), [(None, True), ([], True), (["8080:80"], True), (["8080:81"], False)]
 )
@@ -117,6 +138,9 @@ def test_a_running_claw_keeps_the_ports_that_were_added(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"network": "lan"}, "--network is 'lan'"),
+        ({"allow_host_port": ["0"]}, "--allow-host-port"),
+        ({"allow_host_port": ["ssh"]}, "--allow-host-port"),
         ({"name": ""}, "name"),
         ({"name": "Caps"}, "name"),
         ({"name": "a_b"}, "name"),

@@ -57,6 +57,14 @@ def without(*programs: str) -> Sequence[Tool]:
     ]
 
 
+def test_a_host_without_the_wall_is_not_fit_and_says_what_is_missing() -> None:
+    facts = replace(GOOD, wall_problem=("pasta is not installed.", "Install passt."))
+    finding = next(item for item in doctor.checklist(facts) if item.name == "wall")
+    assert finding == Finding("wall", "fail", "pasta is not installed.", "Install passt.")
+    assert levels(GOOD)["wall"] == "ok"
+    assert levels(replace(facts, wall_off=True))["wall"] == "warn"
+
+
 def levels(facts: Facts) -> dict[str, str]:
     return {item.name: item.level for item in doctor.checklist(facts)}
 

@@ -132,11 +132,11 @@ def make_pipe(path: Path) -> None:
     [
         (make_pipe, "not a regular file"),
         (Path.mkdir, "cannot be read"),
-        (lambda path: path.symlink_to(path.name), "cannot be read"),
+        (lambda path: path.symlink_to("/etc/passwd"), "is a link"),
         (lambda path: path.write_bytes(b"\xff\xfe"), "not text"),
         (lambda path: path.write_bytes(b"#" * 300_000), "more than"),
     ],
-    ids=["pipe", "folder", "ring", "binary", "huge"],
+    ids=["pipe", "folder", "link", "binary", "huge"],
 )
 def test_what_is_no_plain_text_file_is_refused_at_once(
     tmp_path: Path, make: Any, problem: str

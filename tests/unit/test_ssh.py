@@ -58,7 +58,7 @@ def test_a_session_reads_no_configuration_and_shares_the_connection() -> None:
     expected = ["ssh", "-F", "none"]
     for line in OPTIONS.splitlines():
         expected += ["-o", line.strip().replace(" ", "=", 1)]
-    control = 'ControlPath="/data/a b/instances/demo/run/ssh"'
+    control = 'ControlPath="/data/a b/instances/demo/ssh"'
     assert words == [*expected, "-o", control, "-T", "vclaw-demo", "--", "true"]
     assert "-tt" in ssh.session_argv(PATHS, SPEC, "true", tty=True)
 

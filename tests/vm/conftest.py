@@ -6,7 +6,9 @@ The Debian claw's tests run in the order of their files' names: ready, at work, 
 from __future__ import annotations
 
 import os
+import socketserver
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,9 +53,25 @@ def env(data_dir: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def run_words(project: Path) -> list[str]:
+def services() -> Iterator[tuple[int, int]]:
+    """Two ports of the host's loopback that answer; the claw is allowed the first one."""
+    servers = [
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+        for _ in range(2)
+    ]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield servers[0].server_address[1], servers[1].server_address[1]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def run_words(project: Path, services: tuple[int, int]) -> list[str]:
     """The command that made the claw; the same words again find it."""
     words = ["run", "debian:12", f"--name={NAME}", f"--workspace={project}"]
+    words += ["--network", "internet", "--allow-host-port", str(services[0])]
     return [*words, "--publish", "28080:8080", "--env", 'GREETING=hello "you" $HOME']
 
 

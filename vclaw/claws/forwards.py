@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from vclaw import boot, fsutil, hypervisor, ports
+from vclaw import boot, fsutil, ports
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
-from vclaw.hypervisor.machine import Machine
 from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.model import ClawSpec, PortForward
 from vclaw.paths import ClawPaths
@@ -26,7 +25,7 @@ def add(paths: ClawPaths, wanted: Sequence[PortForward]) -> bool:
         ports.check_distinct(wanted)
         if boot.is_up(paths):
             # A change that was cut short may have opened one that is not on record.
-            hypervisor.current().forward(paths, spec.forwards)
+            boot.forward(paths, boot.machine(paths))
         for item in wanted:
             if item.host in {own.host for own in spec.forwards}:
                 raise UsageError(
@@ -66,16 +65,16 @@ def _require_published(spec: ClawSpec, port: int) -> None:
 
 def _put(paths: ClawPaths, old: ClawSpec, new: ClawSpec) -> bool:
     """Change the running machine first, which may refuse, then what the next start reads."""
-    machine = Machine.from_json(fsutil.read_json(paths.machine))
+    machine = boot.machine(paths)
+    changed = replace(machine, forwards=new.forwards)
     running = boot.is_up(paths)
     if running:
         try:
-            hypervisor.current().forward(paths, new.forwards)
+            boot.forward(paths, changed)
         except VclawError:
             with contextlib.suppress(VclawError):
-                hypervisor.current().forward(paths, old.forwards)
+                boot.forward(paths, replace(machine, forwards=old.forwards))
             raise
-    changed = replace(machine, forwards=new.forwards)
     fsutil.write_if_changed(paths.machine, fsutil.json_bytes(changed.to_json()))
     record.save(paths, new)
     return running

@@ -31,6 +31,8 @@ SPEC = {
     "ssh_port": (int,),
     "port_fixed": (bool,),
     "publish": (list,),
+    "network": (str,),
+    "allow_host_port": (list,),
 }
 """The members of claw.json and their types; `record.to_json` writes them."""
 
@@ -43,6 +45,9 @@ IMAGE = {
 }
 
 FORWARD = {"host": (int,), "guest": (int,)}
+
+NETWORKS = ("open", "internet", "none")
+"""As `model` has them."""
 
 SCHEMA = 1
 """Version of claw.json; another one means that another vclaw wrote it."""
@@ -79,6 +84,8 @@ def brief(folder: str) -> Brief | None:
         and spec["name"] == os.path.basename(folder)  # noqa: PTH119
         and _fits(spec["image"], IMAGE)
         and all(_fits(forward, FORWARD) for forward in spec["publish"])
+        and spec["network"] in NETWORKS
+        and all(type(port) is int for port in spec["allow_host_port"])
     ):
         return None
     return Brief(spec)

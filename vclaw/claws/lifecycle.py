@@ -18,6 +18,7 @@ from vclaw import (
     hypervisor,
     identity,
     readiness,
+    transfer,
 )
 from vclaw.claws import record
 from vclaw.errors import UsageError, VclawError
@@ -186,6 +187,8 @@ def remove(
     with locked(paths.lock, BUSY_SECONDS):
         stop(paths, progress, force=force)
         crashpoints.reach("remove.stopped")
+        if keep_state is not None and (workspace := _workspace(paths)) is not None:
+            transfer.refuse_links(keep_state, workspace)
         if keep_state is not None and paths.state.is_dir():
             _move(paths.state, keep_state)
             crashpoints.reach("remove.kept")
@@ -207,6 +210,13 @@ def _move(source: Path, target: Path) -> None:
             fsutil.remove_tree(partial)
         shutil.copytree(source, partial, symlinks=True)
         partial.rename(target)
+
+
+def _workspace(paths: ClawPaths) -> Path | None:
+    try:
+        return record.load(paths).workspace
+    except VclawError:  # a broken claw, which can be removed too
+        return None
 
 
 def _require_running(paths: ClawPaths) -> None:

@@ -19,12 +19,12 @@ from vclaw import (
     runtime,
     seed,
 )
-from vclaw.claws import access, record
+from vclaw.claws import access, permissions, record
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine, Share
 from vclaw.lock import BUSY_SECONDS, locked
-from vclaw.model import ClawSpec, ImageRef
+from vclaw.model import OPEN, ClawSpec, ImageRef
 from vclaw.paths import ClawPaths, Home
 from vclaw.progress import Progress
 
@@ -56,8 +56,10 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     extra_ca = certificates.extra(options.ca_cert)
     accelerator = hypervisor.current().accelerator(home, spec.image.arch, spec.cpus)
     _check_host(home, spec, wish.existing)
-    if accelerator.reason and not wish.running:
-        progress.say(accelerator.reason)
+    if not wish.running:
+        _check_wall(spec, accelerator.name, progress)
+        if accelerator.reason:
+            progress.say(accelerator.reason)
     paths = home.claw(spec.name)
     fsutil.make_folder(home.instances, 0o700)
     fsutil.make_folder(home.ports_lock.parent)
@@ -72,6 +74,8 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
             if wish.running:
                 _require_same(paths, wish.existing, wish.spec, env)
                 return prepared
+            for path in permissions.close(paths):
+                progress.say(f"{path} was open to other users of this host; it is closed now")
             _warn_of_memory(wish.spec, progress)
             boot.make_folders(paths)
             write(home, paths, wish.spec, env, accelerator.name, extra_ca)
@@ -117,7 +121,7 @@ def write(
     owner = workspace_owner(spec)
     paths.state.mkdir(mode=0o700, exist_ok=True)
     if os.geteuid() == 0:
-        os.chown(paths.state, *owner)
+        os.chown(paths.state, *owner, follow_symlinks=False)
     who = identity.ensure(paths, env)
     guest = seed.guest_settings(spec, who, owner=owner, emulated=accelerator == "tcg", ca=extra_ca)
     fsutil.write_if_changed(paths.guest, fsutil.json_bytes(guest), 0o600)
@@ -137,6 +141,8 @@ def machine_of(home: Home, paths: ClawPaths, spec: ClawSpec, accelerator: str) -
         runtime=home.runtime(runtime.key(spec.openclaw_version, spec.image.arch)).disk,
         forwards=spec.forwards,
         shares=(Share("state", paths.state), Share("workspace", spec.workspace)),
+        network=spec.network,
+        allow_host_port=spec.allow_host_port,
     )
 
 
@@ -193,6 +199,22 @@ def _check_host(home: Home, spec: ClawSpec, existing: ClawSpec | None) -> None:
 
     if spec.image.distro == "debian" and store.load(home, spec.image) is None:
         debian.check(spec.image)
+
+
+def _check_wall(spec: ClawSpec, accelerator: str, progress: Progress) -> None:
+    """Find out whether this host can close what is to be closed; raises UsageError."""
+    if spec.network == OPEN:
+        progress.say("--network open: the guest reaches all that this host reaches")
+        return
+    from vclaw.wall import mechanism, network
+
+    user = mechanism.user(spec.workspace, accelerator)
+    mechanism.require(spec.network, spec.allow_host_port, user)
+    if network.needs_pasta(spec.network, spec.allow_host_port) and not mechanism.routed():
+        progress.say(
+            "this host has no route to the internet; the guest gets no network before the claw "
+            "is started again"
+        )
 
 
 def _require_same(

@@ -42,7 +42,7 @@ def from_json(value: Mapping[str, Any]) -> ClawSpec:
 
     Raises KeyError, TypeError or ValueError on another shape.
     """
-    from vclaw.model import ClawSpec, ImageRef, PortForward
+    from vclaw.model import NETWORKS, ClawSpec, ImageRef, PortForward
 
     given = dict(value)
     image = dict(given["image"])
@@ -50,7 +50,10 @@ def from_json(value: Mapping[str, Any]) -> ClawSpec:
     given["image"] = ImageRef(**image)
     given["workspace"] = Path(given["workspace"])
     given["publish"] = tuple(PortForward(**forward) for forward in given["publish"])
+    given["allow_host_port"] = tuple(map(int, given.get("allow_host_port", ())))
     spec = ClawSpec(**given)
+    if spec.network not in NETWORKS:
+        raise ValueError(f"network is {spec.network!r}")
     parts: list[ClawSpec | ImageRef | PortForward] = [spec, spec.image, *spec.publish]
     for part in parts:
         schema.check_types(part)

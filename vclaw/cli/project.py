@@ -18,7 +18,7 @@ from vclaw.claws import record
 from vclaw.cli import output
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
-from vclaw.model import ClawSpec
+from vclaw.model import INTERNET, ClawSpec
 from vclaw.paths import Home
 from vclaw.project_file import FILE_NAME, ProjectFile
 from vclaw.settings import Merged, Row, Setting, merge
@@ -181,6 +181,7 @@ def _defaults(settings: Mapping[str, Setting], options: RunOptions) -> dict[str,
         "name": config.claw_name(options),
         "workspace": str(config.workspace(options.workspace)),
         "port": "18789 or the next free one",
+        "network": os.environ.get("VCLAW_NETWORK") or INTERNET,
         "cpus": str(min(config.CPUS_MOST, os.cpu_count() or 1)),
         "memory_mib": str(config.MEMORY_MIB),
         "disk_gib": str(config.DISK_GIB),

@@ -23,6 +23,7 @@ examples:
   vclaw run ubuntu:24.04 --workspace=. --publish 8080:80
   vclaw run debian:12 --name demo --cpus 4 --memory-mib 8192
   vclaw run --env ANTHROPIC_API_KEY --env-file .env  keys for OpenClaw's providers
+  vclaw run --allow-host-port 11434                  a model server on this host, for the guest
   vclaw run ./my-image.qcow2 --json                 for scripts
 
 A folder has one claw unless --name says otherwise: run it again, and it is booted again or
@@ -45,6 +46,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:GUEST",
         action="append",
         help="let a host port of 127.0.0.1 lead to a port of the guest; repeatable",
+    )
+    add(
+        "--network",
+        metavar="MODE",
+        help="what the guest reaches: internet, none, or open, which is all that this host does "
+        "(default: internet)",
+    )
+    add(
+        "--allow-host-port",
+        metavar="PORT",
+        action="append",
+        help="let the guest's 10.0.2.2:PORT lead to this host's 127.0.0.1:PORT; repeatable",
     )
     add("--cpus", metavar="N", help="virtual processors (default: the host's, at most 4)")
     add("--memory-mib", metavar="MIB", help="the guest's memory (default: 4096, least: 2048)")

@@ -7,11 +7,15 @@ import abc
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from typing import IO
 
+    from vclaw.hypervisor.child import Child
     from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
     from vclaw.hypervisor.process import Process
     from vclaw.model import PortForward
     from vclaw.paths import ClawPaths, Home
+
+    Spawn = Callable[[list[str], IO[bytes]], Child]
 
 
 class Hypervisor(abc.ABC):
@@ -29,11 +33,14 @@ class Hypervisor(abc.ABC):
         """The command line that starts `machine`; pure."""
 
     @abc.abstractmethod
-    def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
+    def start(
+        self, argv: list[str], paths: ClawPaths, spawn: Spawn, started: Callable[[Process], None]
+    ) -> None:
         """Start it, with no port forwarded yet, and return once the monitor answers.
 
-        `started` is called with the process before it begins to be the machine: a machine that
-        runs is known, whatever ends this process meanwhile.
+        `spawn` makes the process of a command line, with a file for its output. `started` is
+        called with that process before it begins to be the machine: a machine that runs is
+        known, whatever ends this process meanwhile.
         Raises VclawError with the end of its own output where it ends at once.
         """
 

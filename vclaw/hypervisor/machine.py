@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vclaw.model import PortForward
+from vclaw.model import INTERNET, PortForward
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Machine:
     runtime: Path  # the read-only OpenClaw disk
     forwards: tuple[PortForward, ...]
     shares: tuple[Share, ...]
+    network: str = INTERNET  # open | internet | none
+    allow_host_port: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As machine.json holds it: paths are strings."""
@@ -79,4 +81,5 @@ class Machine:
             Share(share["tag"], Path(share["path"]), share["readonly"])
             for share in fields["shares"]
         )
+        fields["allow_host_port"] = tuple(fields.get("allow_host_port", ()))
         return cls(**fields)

@@ -265,6 +265,15 @@ def test_the_state_is_kept_on_another_file_system_too(
     assert (tmp_path / "kept" / "memory").read_text() == "kept"
 
 
+def test_state_is_not_kept_behind_a_planted_link(world: World, tmp_path: Path) -> None:
+    (world.paths.state / "memory").write_text("kept")
+    (world.spec.workspace / "backup").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="is a link in the workspace"):
+        lifecycle.remove(world.paths, Silent(), keep_state=world.spec.workspace / "backup/state")
+    assert (world.paths.state / "memory").read_text() == "kept"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("where", ["kept", "state/kept", "../demo/kept"])
 def test_the_state_is_not_kept_in_what_is_removed(world: World, where: str) -> None:
     (world.paths.state / "memory").write_text("kept")

@@ -10,7 +10,7 @@ import pytest
 
 from vclaw.claws import glance, record, status
 from vclaw.errors import UsageError, VclawError
-from vclaw.model import ClawSpec, ImageRef, PortForward
+from vclaw.model import NONE, ClawSpec, ImageRef, PortForward
 from vclaw.paths import ClawPaths, Home
 
 SPEC = ClawSpec(
@@ -25,6 +25,8 @@ SPEC = ClawSpec(
     ssh_port=40022,
     port_fixed=True,
     publish=(PortForward(8080, 80),),
+    network=NONE,
+    allow_host_port=(11434,),
 )
 
 
@@ -58,6 +60,8 @@ def damaged() -> dict[str, bytes]:
         "schema is text": {"schema": "1"},
         "unknown field": {"colour": "red"},
         "name of another claw": {"name": "other"},
+        "no network of ours": {"network": "lan"},
+        "host port is text": {"allow_host_port": ["ssh"]},
         "image is text": {"image": "debian:12"},
         "image is a number": {"image": 5},
         "image without fields": {"image": {}},

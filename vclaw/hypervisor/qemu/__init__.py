@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vclaw import crashpoints, proc
 from vclaw.errors import VclawError
@@ -17,13 +17,8 @@ from vclaw.hypervisor.qemu import qmp
 from vclaw.model import PortForward
 from vclaw.paths import ClawPaths, Home
 
-GATE = 'read -r go && exec "$@" </dev/null'
-"""What sh does until QEMU may begin: it waits for a line, and ends where none can come any more.
-
-A process keeps its pid and its start time when it becomes another program. So the process is
-recorded first and let go then, and a vclaw that is killed in between leaves no QEMU that nobody
-knows of.
-"""
+if TYPE_CHECKING:
+    from vclaw.hypervisor import Spawn
 
 START_SECONDS = 30.0
 """QEMU opens its monitor within a second; a busy machine is given more."""
@@ -59,35 +54,32 @@ class Qemu(Hypervisor):
         firmware = _arm_firmware() if needs_firmware else None
         return command_line.build(self.program(machine.arch), machine, root, paths, firmware)
 
-    def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
+    def start(
+        self, argv: list[str], paths: ClawPaths, spawn: Spawn, started: Callable[[Process], None]
+    ) -> None:
         """Start QEMU in a session of its own and wait for its monitor."""
         for socket in (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket):
             socket.unlink(missing_ok=True)
         crashpoints.reach("boot.cleared")
         with paths.hypervisor_log.open("ab") as log:
             offset = log.tell()
-            child = subprocess.Popen(
-                ["/bin/sh", "-c", GATE, "sh", *argv],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        assert child.stdin is not None
-        with child.stdin as gate:
+            child = spawn(argv, log)
+        try:
             crashpoints.reach("boot.spawned")
             started(Process(child.pid, start_mark(child.pid), tuple(argv)))
             crashpoints.reach("boot.recorded")
-            gate.write(b"go\n")
+        except BaseException:
+            child.kill()
+            raise
+        child.go()
         crashpoints.reach("boot.released")
         deadline = time.monotonic() + START_SECONDS
-        while child.poll() is None:
+        while (status := child.poll()) is None:
             if paths.qmp.exists() and self.state(paths) != "unknown":
                 crashpoints.reach("boot.answered")
                 return
             if time.monotonic() > deadline:
                 child.kill()
-                child.wait()
                 raise VclawError(
                     f"QEMU did not open its monitor within {START_SECONDS:g} s.",
                     f"Its output is in {paths.hypervisor_log}.",
@@ -95,7 +87,7 @@ class Qemu(Hypervisor):
             time.sleep(0.02)
         said = paths.hypervisor_log.read_bytes()[offset:].decode(errors="replace")
         raise VclawError(
-            f"QEMU ended at once with exit status {child.returncode}.",
+            f"QEMU ended at once with exit status {status}.",
             proc.tail(said) or f"It printed nothing; its log is {paths.hypervisor_log}.",
         )
 
