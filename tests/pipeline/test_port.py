@@ -11,7 +11,7 @@ import pytest
 from tests.pipeline.test_commands import vclaw, words
 from tests.pipeline.world import World, changed, free_port
 from vclaw import boot, hypervisor
-from vclaw.claws import forwards
+from vclaw.claws import forwards, record
 from vclaw.cli.main import main
 from vclaw.errors import VclawError
 from vclaw.model import PortForward
@@ -40,6 +40,24 @@ def test_an_added_port_is_reached_and_a_removed_one_refused(world: World) -> Non
     assert not answers(port)
     assert answers(world.spec.gateway_port)
     assert world.starts == 1
+
+
+def test_an_addition_that_was_cut_short_can_be_given_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    world.run()
+    port = free_port()
+    with monkeypatch.context() as patch:
+        patch.setattr("vclaw.claws.record.save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            forwards.add(world.paths, [PortForward(port, 90)])
+    assert answers(port)
+    forwards.add(world.paths, [PortForward(port, 90)])
+    assert answers(port)
+    assert record.load(world.paths).publish == (PortForward(port, 90),)
 
 
 def test_all_stages_find_a_claw_with_another_port_up_to_date(world: World) -> None:
