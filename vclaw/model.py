@@ -74,6 +74,11 @@ class ClawSpec:
     ssh_port: int
     port_fixed: bool = False  # the gateway's port was asked for, so no other will do
     publish: tuple[PortForward, ...] = ()
+    # Fields from here on are younger than the first claw.json files, which lack them.
+    model: str = ""  # provider/name, "" where OpenClaw's own configuration decides
+    model_base_url: str = ""  # as the user gave it: the host's 127.0.0.1 is another in the guest
+    state: Path | None = None  # OpenClaw's state folder where it is kept outside the claw
+    read_only_workspace: bool = False
 
     @property
     def forwards(self) -> tuple[PortForward, ...]:

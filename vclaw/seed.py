@@ -48,10 +48,14 @@ def guest_settings(
         "emulated": emulated,
         "token": identity.token,
         "env": dict(identity.env),
-        "openclaw": openclaw.config(spec.gateway_port),
+        "openclaw": openclaw.config(spec, identity.env),
         "shares": [
             {"tag": "state", "path": openclaw.STATE_DIR, "readonly": False},
-            {"tag": "workspace", "path": openclaw.WORKSPACE_DIR, "readonly": False},
+            {
+                "tag": "workspace",
+                "path": openclaw.WORKSPACE_DIR,
+                "readonly": spec.read_only_workspace,
+            },
         ],
         "ssh": {
             "host_private": identity.host_private,

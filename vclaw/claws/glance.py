@@ -31,6 +31,10 @@ SPEC = {
     "ssh_port": (int,),
     "port_fixed": (bool,),
     "publish": (list,),
+    "model": (str,),
+    "model_base_url": (str,),
+    "state": (str, type(None)),
+    "read_only_workspace": (bool,),
 }
 """The members of claw.json and their types; `record.to_json` writes them."""
 

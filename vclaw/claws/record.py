@@ -28,6 +28,7 @@ def to_json(spec: ClawSpec) -> dict[str, Any]:
 
     value = asdict(spec)
     value["workspace"] = str(spec.workspace)
+    value["state"] = None if spec.state is None else str(spec.state)
     path = spec.image.path
     value["image"]["path"] = None if path is None else str(path)
     return {"schema": SCHEMA, **value}
@@ -42,6 +43,8 @@ def from_json(value: Mapping[str, Any]) -> ClawSpec:
     image["path"] = None if image["path"] is None else Path(image["path"])
     given["image"] = ImageRef(**image)
     given["workspace"] = Path(given["workspace"])
+    if given.get("state") is not None:
+        given["state"] = Path(given["state"])
     given["publish"] = tuple(PortForward(**forward) for forward in given["publish"])
     spec = ClawSpec(**given)
     parts: list[ClawSpec | ImageRef | PortForward] = [spec, spec.image, *spec.publish]
