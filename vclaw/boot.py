@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+import fcntl
+import os
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from vclaw import fsutil
@@ -55,7 +58,8 @@ def _start(paths: ClawPaths, argv: list[str], forwards: Collection[PortForward])
     make_folders(paths)
     paths.ready.unlink(missing_ok=True)
     try:
-        hypervisor.current().start(argv, paths, lambda process: _record(paths, process))
+        with state_held(paths) as held:
+            hypervisor.current().start(argv, paths, lambda process: _record(paths, process), held)
         hypervisor.current().forward(paths, forwards)
     except VclawError:
         # Nobody could reach it: better none than one without its ports.
@@ -66,6 +70,34 @@ def _start(paths: ClawPaths, argv: list[str], forwards: Collection[PortForward])
     finally:
         # Interrupted or not, from here on a guest may use this disk: it is no fresh copy.
         disk.settle(paths)
+
+
+@contextlib.contextmanager
+def state_held(paths: ClawPaths) -> Iterator[tuple[int, ...]]:
+    """Lock a state folder that lies outside the claw; yields what the hypervisor must inherit.
+
+    The lock is the hypervisor's then, and ends with it, however it ends. Two OpenClaws that write
+    one state destroy it. Raises UsageError where another machine holds the folder.
+    """
+    machine = fsutil.read_json(paths.machine)
+    folder = next(Path(item["path"]) for item in machine["shares"] if item["tag"] == "state")
+    if folder == paths.state:
+        yield ()
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"The state folder {folder} is in use by another claw that runs.",
+                "`vclaw ps` lists the claws; stop that one first.",
+            ) from None
+        except OSError:
+            pass  # a file system without locks; `claws.prepare` has looked for the same
+        yield (fd,)
+    finally:
+        os.close(fd)
 
 
 def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:

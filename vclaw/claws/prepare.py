@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vclaw import boot, certificates, config, fsutil, hypervisor, identity, runtime, seed
 from vclaw.claws import access, record
@@ -20,11 +23,15 @@ from vclaw.progress import Progress
 
 @dataclass(frozen=True)
 class Prepared:
-    """A claw whose files are written; `fresh` where it did not exist before."""
+    """A claw whose files are written; `fresh` where it did not exist before.
+
+    `made_state` is its state folder outside of it, where that did not exist before either.
+    """
 
     spec: ClawSpec
     paths: ClawPaths
     fresh: bool
+    made_state: Path | None = None
 
 
 def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
@@ -49,11 +56,14 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     extra_ca = certificates.extra(options.ca_cert)
     accelerator = hypervisor.current().accelerator(home, spec.image.arch, spec.cpus)
     _check_host(home, spec, existing)
+    if not running:
+        _check_state(home, spec, others)
     if accelerator.reason and not running:
         progress.say(accelerator.reason)
     fsutil.make_folder(home.instances, 0o700)
     fsutil.make_folder(paths.root, 0o700)
-    prepared = Prepared(spec, paths, fresh=existing is None)
+    made_state = spec.state if spec.state is not None and not spec.state.exists() else None
+    prepared = Prepared(spec, paths, fresh=existing is None, made_state=made_state)
     with locked(paths.lock, BUSY_SECONDS):
         if running:
             _require_same(paths, existing, spec, env)
@@ -78,9 +88,7 @@ def write(
 ) -> None:
     """Write what the stages depend on; files whose content is the same stay untouched."""
     owner = workspace_owner(spec)
-    paths.state.mkdir(mode=0o700, exist_ok=True)
-    if os.geteuid() == 0:
-        os.chown(paths.state, *owner)
+    _make_state(paths, spec, owner)
     who = identity.ensure(paths, env)
     guest = seed.guest_settings(spec, who, owner=owner, emulated=accelerator == "tcg", ca=extra_ca)
     fsutil.write_if_changed(paths.guest, fsutil.json_bytes(guest), 0o600)
@@ -99,8 +107,20 @@ def machine_of(home: Home, paths: ClawPaths, spec: ClawSpec, accelerator: str) -
         memory_mib=spec.memory_mib,
         runtime=home.runtime(runtime.key(spec.openclaw_version, spec.image.arch)).disk,
         forwards=spec.forwards,
-        shares=(Share("state", paths.state), Share("workspace", spec.workspace)),
+        shares=(
+            Share("state", paths.state_of(spec)),
+            Share("workspace", spec.workspace, spec.read_only_workspace),
+        ),
     )
+
+
+def _make_state(paths: ClawPaths, spec: ClawSpec, owner: tuple[int, int]) -> None:
+    """Make OpenClaw's state folder where it is missing; the claw's own follows its workspace."""
+    state = paths.state_of(spec)
+    made = not state.exists()
+    fsutil.make_folder(state, 0o700)
+    if os.geteuid() == 0 and (made or spec.state is None):
+        os.chown(state, *owner)
 
 
 def workspace_owner(spec: ClawSpec) -> tuple[int, int]:
@@ -158,6 +178,28 @@ def _check_host(home: Home, spec: ClawSpec, existing: ClawSpec | None) -> None:
         debian.check(spec.image)
 
 
+def _check_state(home: Home, spec: ClawSpec, others: Sequence[ClawSpec]) -> None:
+    """Raise UsageError where the state folder outside the claw cannot be this claw's now."""
+    if spec.state is None:
+        return
+    for other in others:
+        theirs = home.claw(other.name).state_of(other)
+        if config.overlap(spec.state, theirs) and boot.is_up(home.claw(other.name)):
+            raise UsageError(
+                f"The state folder {spec.state} is in use by the claw {other.name}.",
+                f"Stop that one first: vclaw stop {other.name}",
+            )
+    if not spec.state.exists():
+        return
+    uid = workspace_owner(spec)[0]
+    if spec.state.stat().st_uid != uid:
+        raise UsageError(
+            f"The state folder {spec.state} belongs to uid {spec.state.stat().st_uid}, and "
+            f"OpenClaw works as the workspace's owner, uid {uid}.",
+            f"Give it to that user: chown -R {uid} {shlex.quote(str(spec.state))}",
+        )
+
+
 def _require_same(
     paths: ClawPaths, existing: ClawSpec | None, spec: ClawSpec, env: Mapping[str, str]
 ) -> None:
@@ -186,3 +228,6 @@ def discard(prepared: Prepared) -> None:
     """Remove a claw that never got a disk, after its first run was refused."""
     if prepared.fresh and not prepared.paths.disk_meta.exists():
         shutil.rmtree(prepared.paths.root, ignore_errors=True)
+        if prepared.made_state is not None:
+            with contextlib.suppress(OSError):  # a guest has written to it: then it stays
+                prepared.made_state.rmdir()

@@ -6,7 +6,7 @@ import abc
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
     from vclaw.hypervisor.process import Process
@@ -29,9 +29,16 @@ class Hypervisor(abc.ABC):
         """The command line that starts `machine`; pure."""
 
     @abc.abstractmethod
-    def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
+    def start(
+        self,
+        argv: list[str],
+        paths: ClawPaths,
+        started: Callable[[Process], None],
+        held: Sequence[int] = (),
+    ) -> None:
         """Start it, with no port forwarded yet, and return once the monitor answers.
 
+        It inherits the file descriptors `held`: locks that shall last as long as it does.
         `started` is called the moment there is a process, so that it is never forgotten.
         Raises VclawError with the end of its own output where it ends at once.
         """

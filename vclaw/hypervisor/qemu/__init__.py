@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from vclaw import proc
@@ -51,14 +51,25 @@ class Qemu(Hypervisor):
         firmware = _arm_firmware() if needs_firmware else None
         return command_line.build(self.program(machine.arch), machine, root, paths, firmware)
 
-    def start(self, argv: list[str], paths: ClawPaths, started: Callable[[Process], None]) -> None:
+    def start(
+        self,
+        argv: list[str],
+        paths: ClawPaths,
+        started: Callable[[Process], None],
+        held: Sequence[int] = (),
+    ) -> None:
         """Start QEMU in a session of its own and wait for its monitor."""
         for socket in (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket):
             socket.unlink(missing_ok=True)
         with paths.hypervisor_log.open("ab") as log:
             offset = log.tell()
             child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=held,
             )
         try:
             started(Process(child.pid, start_mark(child.pid), tuple(argv)))
