@@ -6,7 +6,6 @@ Keys as in OpenClaw's configuration reference (`agents.defaults.model`, `models.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -116,21 +115,27 @@ def agent_settings(model: str) -> dict[str, Any]:
     return {"model": {"primary": model}} if model else {}
 
 
-def provider_settings(model: str, base_url: str, variables: Collection[str]) -> dict[str, Any]:
+def placeholders(model: str, base_url: str) -> dict[str, str]:
+    """The variables to which `provider_settings` refers, for where the user gives none.
+
+    They count less than the user's, whose own may come and go while the claw runs.
+    """
+    return {key_variable(model): NO_KEY} if base_url else {}
+
+
+def provider_settings(model: str, base_url: str) -> dict[str, Any]:
     """The part of `models` that says where `model` is; {} where OpenClaw knows it by itself.
 
-    `variables` are the names of the environment variables that the gateway gets: of these, the
-    provider's key is referred to and never copied.
+    The provider's key is referred to and never copied.
     """
     if not base_url:
         return {}
     name, _, model_name = model.partition("/")
     url = guest_url(base_url)
-    key = key_variable(model)
     settings = {
         "baseUrl": url.removesuffix("/v1") if name in NATIVE_API else url,
         "api": NATIVE_API.get(name, "openai-completions"),
-        "apiKey": f"${{{key}}}" if key in variables else NO_KEY,
+        "apiKey": f"${{{key_variable(model)}}}",
         # No sizes and no prices: what the user adds of them to openclaw.json stays.
         "models": [{"id": model_name, "name": model_name}],
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from typing import Any
 
     from vclaw.model import ClawSpec
@@ -23,8 +22,8 @@ CONTROL_UI_DIR = "/opt/openclaw/lib/openclaw/node_modules/openclaw/dist/control-
 """The Control UI's files on the runtime disk."""
 
 
-def config(spec: ClawSpec, variables: Collection[str]) -> dict[str, Any]:
-    """openclaw.json's settings for a claw whose gateway gets these environment `variables`."""
+def config(spec: ClawSpec) -> dict[str, Any]:
+    """openclaw.json's settings for a claw."""
     from vclaw import llm
     from vclaw.model import GATEWAY_GUEST_PORT
 
@@ -62,7 +61,7 @@ def config(spec: ClawSpec, variables: Collection[str]) -> dict[str, Any]:
         "plugins": {"entries": {"admin-http-rpc": {"enabled": True}}},
         "models": {
             "catalogRefresh": {"enabled": False},
-            **llm.provider_settings(spec.model, spec.model_base_url, variables),
+            **llm.provider_settings(spec.model, spec.model_base_url),
         },
         "update": {"checkOnStart": False},
         "telemetry": {"enabled": False},

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vclaw import fsutil, openclaw
+from vclaw import fsutil, llm, openclaw
 from vclaw.identity import Identity
 from vclaw.model import ClawSpec
 
@@ -48,7 +48,8 @@ def guest_settings(
         "emulated": emulated,
         "token": identity.token,
         "env": dict(identity.env),
-        "openclaw": openclaw.config(spec, identity.env),
+        "placeholders": llm.placeholders(spec.model, spec.model_base_url),
+        "openclaw": openclaw.config(spec),
         "shares": [
             {"tag": "state", "path": openclaw.STATE_DIR, "readonly": False},
             {

@@ -75,7 +75,7 @@ def test_a_turn_writes_a_file_in_the_workspace(gateway: NativeGateway) -> None:
 
 
 def test_the_browser_gets_an_answer(gateway: NativeGateway) -> None:
-    word = f"heron-{gateway.port}"
+    word = f"heron-{gateway.spec.gateway_port}"
     reply = model_server.said(word)
     browser.talk(gateway.url, f"please say {word}", reply, "control-ui-native.png", SECONDS)
 

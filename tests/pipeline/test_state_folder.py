@@ -132,9 +132,9 @@ def test_keys_in_it_count_as_a_configured_provider(world: World, state: Path) ->
 
 def test_what_a_model_server_needs_counts_as_a_configured_provider(world: World) -> None:
     spec = replace(world.spec, model="lmstudio/a", model_base_url="http://127.0.0.1:1/v1")
-    made = openclaw.config(spec, ())
+    made = openclaw.config(spec)
     assert providers.configured((), (made,))
-    assert not providers.configured((), (openclaw.config(replace(spec, model_base_url=""), ()),))
+    assert not providers.configured((), (openclaw.config(replace(spec, model_base_url="")),))
 
 
 def test_the_lock_does_not_outlive_a_command_that_started_nothing(

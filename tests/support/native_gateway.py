@@ -30,7 +30,7 @@ class NativeGateway:
 
     runtime: Path
     root: Path
-    port: int
+    spec: ClawSpec
 
     @property
     def workspace(self) -> Path:
@@ -40,7 +40,7 @@ class NativeGateway:
     @property
     def url(self) -> str:
         """The Control UI's address, as `vclaw run` prints it."""
-        return openclaw.url(self.port, TOKEN)
+        return openclaw.url(self.spec.gateway_port, TOKEN)
 
     def openclaw(self, *words: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
         """Run OpenClaw's command line as vclaw/guest/openclaw.sh does."""
@@ -49,7 +49,7 @@ class NativeGateway:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            env=environment(self.root),
+            env=environment(self.root, self.spec),
             cwd=self.workspace,
             timeout=seconds,
             check=False,
@@ -62,9 +62,10 @@ def argv(runtime: Path, *words: str) -> list[str]:
     return [str(runtime / "bin/node"), str(program), *words]
 
 
-def environment(root: Path) -> dict[str, str]:
+def environment(root: Path, spec: ClawSpec) -> dict[str, str]:
     """As vclaw/guest/apply.py sets it, in folders of the test's own."""
     return {
+        **llm.placeholders(spec.model, spec.model_base_url),
         "HOME": str(root / "home"),
         "PATH": os.environ["PATH"],
         "OPENCLAW_CONFIG_PATH": str(root / "state" / "openclaw.json"),
@@ -77,7 +78,7 @@ def environment(root: Path) -> dict[str, str]:
 
 def config(spec: ClawSpec, root: Path) -> dict[str, Any]:
     """vclaw's settings for a claw, for a gateway that listens on its host port."""
-    made = openclaw.config(spec, ())
+    made = openclaw.config(spec)
     made["gateway"] |= {"port": spec.gateway_port, "bind": "loopback"}
     del made["gateway"]["controlUi"]["root"]  # where a guest has it
     made["agents"]["defaults"] |= {
@@ -103,7 +104,7 @@ def running(runtime: Path, root: Path, spec: ClawSpec) -> Iterator[NativeGateway
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment(root),
+            env=environment(root, spec),
             cwd=root / "workspace",
         )
     try:
@@ -113,7 +114,7 @@ def running(runtime: Path, root: Path, spec: ClawSpec) -> Iterator[NativeGateway
             assert child.poll() is None, said
             assert time.monotonic() < deadline, said
             time.sleep(0.5)
-        yield NativeGateway(runtime, root, spec.gateway_port)
+        yield NativeGateway(runtime, root, spec)
     finally:
         child.terminate()
         try:

@@ -94,36 +94,36 @@ def test_a_base_url_without_any_model_is_refused() -> None:
 def test_nothing_said_is_nothing_configured() -> None:
     assert llm.choose(None, None) == ("", "")
     assert llm.agent_settings("") == {}
-    assert llm.provider_settings("", "", ()) == {}
+    assert llm.provider_settings("", "") == {}
 
 
 def test_a_known_provider_needs_its_name_alone() -> None:
     assert llm.agent_settings("openai/gpt-5") == {"model": {"primary": "openai/gpt-5"}}
-    assert llm.provider_settings("openai/gpt-5", "", ["OPENAI_API_KEY"]) == {}
+    assert llm.provider_settings("openai/gpt-5", "") == {}
 
 
 def test_an_openai_compatible_server_is_described_as_the_guest_sees_it() -> None:
-    made = llm.provider_settings("lm-studio/qwen/q3", "http://localhost:1234/v1", ())
+    made = llm.provider_settings("lm-studio/qwen/q3", "http://localhost:1234/v1")
     assert made == {
         "providers": {
             "lm-studio": {
                 "baseUrl": "http://10.0.2.2:1234/v1",
                 "api": "openai-completions",
-                "apiKey": "no-key",
+                "apiKey": "${LM_STUDIO_API_KEY}",
                 "models": [{"id": "qwen/q3", "name": "qwen/q3"}],
             }
         }
     }
 
 
-def test_a_key_is_referred_to_and_only_where_it_is_set() -> None:
-    url = "http://proxy/v1"
-    for variables, key in ((["LM_STUDIO_API_KEY"], "${LM_STUDIO_API_KEY}"), (["OTHER"], "no-key")):
-        made = llm.provider_settings("lm-studio/x", url, variables)
-        assert made["providers"]["lm-studio"]["apiKey"] == key
+def test_a_key_that_is_referred_to_has_a_placeholder() -> None:
+    made = llm.provider_settings("lm-studio/x", "http://proxy/v1")["providers"]["lm-studio"]
+    assert made["apiKey"] == "${LM_STUDIO_API_KEY}"
+    assert llm.placeholders("lm-studio/x", "http://proxy/v1") == {"LM_STUDIO_API_KEY": "no-key"}
+    assert llm.placeholders("openai/gpt-5", "") == {}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:11434", "http://127.0.0.1:11434/v1"])
 def test_ollama_is_asked_in_its_own_protocol(url: str) -> None:
-    made = llm.provider_settings("ollama/qwen3:8b", url, ())["providers"]["ollama"]
+    made = llm.provider_settings("ollama/qwen3:8b", url)["providers"]["ollama"]
     assert (made["baseUrl"], made["api"]) == ("http://10.0.2.2:11434", "ollama")

@@ -171,6 +171,7 @@ def environment(guest: dict[str, Any]) -> None:
         variables["NODE_EXTRA_CA_CERTS"] = "/etc/vclaw/ca-extra.pem"
         for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE"):
             variables[name] = "/etc/vclaw/ca-bundle.pem"
+    variables.update(guest["placeholders"])
     variables.update(guest["env"])
     variables["OPENCLAW_GATEWAY_TOKEN"] = guest["token"]
     lines = [f"{name}={quote(value)}\n" for name, value in variables.items()]
@@ -259,7 +260,7 @@ def without_providers(
 ) -> dict[str, Any]:
     """`config` without the model servers that vclaw laid there before and does not lay now.
 
-    Such a server may refer to a key that is not there any more: the gateway would not start.
+    Such a server refers to a key that may not be there any more: the gateway would not start.
     """
     there, wanted = providers(config), providers(now)
     stale = {

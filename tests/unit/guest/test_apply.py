@@ -235,7 +235,13 @@ def test_an_unchanged_configuration_is_not_written(
 
 @pytest.mark.parametrize("ca", ["", "-----BEGIN CERTIFICATE-----\n"])
 def test_the_environment_holds_token_and_the_users_variables(guest_at: Any, ca: str) -> None:
-    guest = {"emulated": True, "ca": ca, "env": {"KEY": 'a"b', "HOME": "/mine"}, "token": "t"}
+    guest = {
+        "emulated": True,
+        "ca": ca,
+        "placeholders": {"KEY": "none"},
+        "env": {"KEY": 'a"b', "HOME": "/mine"},
+        "token": "t",
+    }
     guest_at["environment"](guest)
     path = guest_at["RUN"] / "openclaw.env"
     lines = dict(line.split("=", 1) for line in path.read_text().splitlines())

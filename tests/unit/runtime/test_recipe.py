@@ -236,5 +236,5 @@ def test_npm_installs_for_the_guest_without_scripts() -> None:
 
 
 def test_the_gateway_is_told_where_the_disk_holds_the_control_ui() -> None:
-    root = openclaw.config(SPEC, ())["gateway"]["controlUi"]["root"]
+    root = openclaw.config(SPEC)["gateway"]["controlUi"]["root"]
     assert recipe.MOUNT_POINT / recipe.CONTROL_UI.parent == PurePosixPath(root)
