@@ -3,7 +3,8 @@
 The guest can write vclaw.yaml, and whoever sends the user a project has written it. So what
 such a file asks for is used without a question only where it stays within the guest:
 
-- `name` (a claw of another workspace is refused anyway), `ready-timeout-secs`, `no-wait`;
+- `name` (a claw of another workspace is refused anyway), `ready-timeout-secs`, `no-wait`,
+  `read-only-workspace`;
 - `cpus`, `memory-mib` and `disk-gib` up to the defaults;
 - `network` where it is none;
 - `image` where it is one of the supported releases;
@@ -11,7 +12,8 @@ such a file asks for is used without a question only where it stays within the g
 
 Everything else, keys that later versions add included, reaches further and has to be approved
 once: other folders, ports of the host, variables (those of the host, and values that could lead
-the user's keys elsewhere), files, and whatever code the host would fetch.
+the user's keys elsewhere), files, the model (which provider reads the project, and who pays) and
+its server (which gets the key), and whatever code the host would fetch.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ STEPS: tuple[schema.Step, ...] = ()
 
 HINT = "Remove it, and approve your projects' files again."
 
-HARMLESS = frozenset({"name", "ready-timeout-secs", "no-wait"})
+HARMLESS = frozenset({"name", "ready-timeout-secs", "no-wait", "read-only-workspace"})
 
 LIMITS = {
     "cpus": config.CPUS_MOST,
@@ -54,6 +56,9 @@ SENTENCES = {
     "openclaw-version": "fetch and install OpenClaw {}",
     "env-file": "give the guest the variables in {}",
     "ca-cert": "give the guest the certificates in {}",
+    "model": "let the agent use the model {}",
+    "model-base-url": "send what the agent reads, and the provider's key, to {}",
+    "state": "give the guest OpenClaw's state in {}",
     "cpus": "use {} processors",
     "memory-mib": "use {} MiB of memory",
     "disk-gib": "use up to {} GiB of disk",

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vclaw import fsutil
@@ -56,9 +60,9 @@ def _start(paths: ClawPaths, argv: list[str], told: Machine) -> None:
     paths.ready.unlink(missing_ok=True)
     installed.save(paths, told.runtime)
     try:
-        hypervisor.current().start(
-            argv, paths, _spawner(paths, told), lambda process: _record(paths, process)
-        )
+        with state_held(paths, told) as held:
+            spawn = _spawner(paths, told, held)
+            hypervisor.current().start(argv, paths, spawn, lambda process: _record(paths, process))
         forward(paths, told)
     except VclawError:
         # Nobody could reach it: better none than one without its ports.
@@ -98,17 +102,17 @@ def command(paths: ClawPaths, machine: Machine) -> list[str]:
     return start.argv(machine, root, paths, argv)
 
 
-def _spawner(paths: ClawPaths, machine: Machine) -> Spawn:
-    """What makes a process of that command line."""
+def _spawner(paths: ClawPaths, machine: Machine, held: Sequence[int]) -> Spawn:
+    """What makes a process of that command line, which inherits the descriptors `held`."""
     from vclaw.model import OPEN
 
     if machine.network == OPEN:
         from vclaw.hypervisor.child import Bare
 
-        return Bare
+        return lambda argv, log: Bare(argv, log, held)
     from vclaw.wall import start
 
-    return lambda argv, log: start.spawn(machine, paths, argv, log)
+    return lambda argv, log: start.spawn(machine, paths, argv, log, held)
 
 
 def forward(paths: ClawPaths, machine: Machine) -> None:
@@ -139,6 +143,33 @@ def check_workspace(machine: Machine) -> None:
                 f"The workspace {share.path} leads to {share.path.resolve()} now.",
                 "Put the folder back, or remove the claw and run it for that one.",
             )
+
+
+@contextlib.contextmanager
+def state_held(paths: ClawPaths, machine: Machine) -> Iterator[tuple[int, ...]]:
+    """Lock a state folder that lies outside the claw; yields what the hypervisor must inherit.
+
+    The lock is the hypervisor's then, and ends with it, however it ends. Two OpenClaws that write
+    one state destroy it. Raises UsageError where another machine holds the folder.
+    """
+    folder = next(share.path for share in machine.shares if share.tag == "state")
+    if folder == paths.state:
+        yield ()
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"The state folder {folder} is in use by another claw that runs.",
+                "`vclaw ps` lists the claws; stop that one first.",
+            ) from None
+        except OSError:
+            pass  # a file system without locks; `claws.prepare` has looked for the same
+        yield (fd,)
+    finally:
+        os.close(fd)
 
 
 def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vclaw import ports
+from vclaw import llm, ports
 from vclaw.errors import UsageError
 from vclaw.model import GATEWAY_GUEST_PORT, INTERNET, NETWORKS, ClawSpec, ImageRef, PortForward
 from vclaw.paths import Home, check_socket_length
@@ -47,6 +47,10 @@ class RunOptions:
     env: Sequence[str] = ()
     env_file: Sequence[str] = ()
     ca_cert: str | None = None
+    model: str | None = None
+    model_base_url: str | None = None
+    state: str | None = None
+    read_only_workspace: bool | None = None
     project_env: Mapping[str, str] = field(default_factory=dict)  # vclaw.yaml's; flags win
 
 
@@ -94,7 +98,8 @@ def decide(
         workspace(options.workspace) if options.workspace or not existing else existing.workspace
     )
     check_outside(folder, home)
-    spec = replace(_sized(existing or _fresh(name, folder), options), workspace=folder)
+    base = _sized(existing or _fresh(name, folder), options)
+    spec = replace(_given(base, options, folder, home, say), workspace=folder)
     if existing is not None and running:
         spec = _same_ports(spec, existing, options.port)
     else:
@@ -133,9 +138,9 @@ def _host_ports(texts: Sequence[str]) -> tuple[int, ...]:
 def check_allowed(spec: ClawSpec) -> None:
     """Raise UsageError where a port of the host is to lead into the claw and out of it."""
     for forward in spec.forwards:
-        if forward.host in spec.allow_host_port:
+        if forward.host in spec.host_ports:
             raise UsageError(
-                f"--allow-host-port {forward.host} names a port that the claw itself has.",
+                f"The guest is to reach port {forward.host} of the host, which is the claw's own.",
                 "Name the port of another program, or give the claw another port.",
             )
 
@@ -175,6 +180,27 @@ def _sized(base: ClawSpec, options: RunOptions) -> ClawSpec:
     )
 
 
+def _given(
+    base: ClawSpec, options: RunOptions, folder: Path, home: Home, say: Callable[[str], None]
+) -> ClawSpec:
+    """`base` with the model, the state folder and the kind of workspace that are asked for.
+
+    Where the guest needs another base URL than the user's, it is said.
+    """
+    before = base.model, base.model_base_url
+    model, url = llm.choose(options.model, options.model_base_url, before)
+    if options.model_base_url is not None and llm.guest_url(url) != url:
+        say(f"the model server at {url} is {llm.guest_url(url)} to the guest")
+    read_only = options.read_only_workspace
+    return replace(
+        base,
+        model=model,
+        model_base_url=url,
+        state=base.state if options.state is None else state(options.state, folder, home),
+        read_only_workspace=base.read_only_workspace if read_only is None else read_only,
+    )
+
+
 def _same_ports(spec: ClawSpec, existing: ClawSpec, port: str | None) -> ClawSpec:
     """The ports that a running claw has, where they are all that is asked for.
 
@@ -191,7 +217,7 @@ def choose_ports(
 ) -> ClawSpec:
     """The spec with ports that are free now: asked for ones as they are, others chosen."""
     taken = {forward.host for other in others for forward in other.forwards}
-    taken |= set(spec.allow_host_port)
+    taken |= set(spec.host_ports)
     wanted = ports.number(port, "--port") if port is not None else spec.gateway_port
     fixed = port is not None or spec.port_fixed
     published = {forward.host for forward in spec.publish}
@@ -219,6 +245,7 @@ def check_same(existing: ClawSpec, wanted: ClawSpec) -> None:
     for what, old, new in (
         ("image", existing.image.name, wanted.image.name),
         ("workspace", existing.workspace, wanted.workspace),
+        ("state folder", existing.state or "its own", wanted.state or "its own"),
         ("OpenClaw version", existing.openclaw_version, wanted.openclaw_version),
         ("disk size", existing.disk_gib, wanted.disk_gib),
     ):
@@ -250,13 +277,50 @@ def workspace(text: str | None) -> Path:
     return path
 
 
-def check_outside(folder: Path, home: Home) -> None:
+def state(text: str, workspace: Path, home: Home) -> Path:
+    """OpenClaw's state folder outside the claw, as an absolute path; it need not exist yet.
+
+    Raises UsageError where it cannot be one: the guest writes it, and it holds what the agent
+    must not meet in its workspace.
+    """
+    try:
+        path = Path(text).expanduser().resolve()
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
+        usable = there.is_dir() and os.access(there, os.R_OK | os.W_OK | os.X_OK)
+    except (OSError, RuntimeError) as error:
+        raise UsageError(
+            f"The state folder {text} cannot be used: {error}.", "Name another folder."
+        ) from None
+    if not (text and there.is_dir()):
+        raise UsageError(
+            f"The state folder {text!r} is not a folder, or lies in none.", "Name a folder."
+        )
+    if not usable:
+        raise UsageError(
+            f"The state folder {path} cannot be used: {there} is not yours to read and write.",
+            "Give yourself the right to, or name another folder.",
+        )
+    check_outside(path, home, "state folder")
+    if overlap(path, workspace):
+        raise UsageError(
+            f"The state folder {path} and the workspace {workspace} lie within each other.",
+            "Keep OpenClaw's state outside of the project.",
+        )
+    return path
+
+
+def overlap(one: Path, other: Path) -> bool:
+    """Whether two folders are the same, or one lies in the other."""
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def check_outside(folder: Path, home: Home, what: str = "workspace") -> None:
     """Raise UsageError where guest and vclaw would write the same files: that opens the wall."""
     for own in (home.data.resolve(), home.cache.resolve()):
-        if folder.is_relative_to(own) or own.is_relative_to(folder):
+        if overlap(folder, own):
             raise UsageError(
-                f"The workspace {folder} and vclaw's own folder {own} lie within each other.",
-                "Name a project's folder, or set VCLAW_HOME to a folder outside of it.",
+                f"The {what} {folder} and vclaw's own folder {own} lie within each other.",
+                "Name another folder, or set VCLAW_HOME to a folder outside of it.",
             )
 
 

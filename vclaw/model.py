@@ -80,8 +80,23 @@ class ClawSpec:
     ssh_port: int
     port_fixed: bool = False  # the gateway's port was asked for, so no other will do
     publish: tuple[PortForward, ...] = ()
+    # Fields from here on are younger than the first claw.json files, which lack them.
     network: str = INTERNET  # open | internet | none
     allow_host_port: tuple[int, ...] = ()  # of the host's loopback, open to the guest
+    model: str = ""  # provider/name, "" where OpenClaw's own configuration decides
+    model_base_url: str = ""  # as the user gave it: the host's 127.0.0.1 is another in the guest
+    state: Path | None = None  # OpenClaw's state folder where it is kept outside the claw
+    read_only_workspace: bool = False
+
+    @property
+    def host_ports(self) -> tuple[int, ...]:
+        """Ports of the host's loopback that the guest reaches: those allowed, and the model's."""
+        from vclaw import llm
+
+        served = llm.host_port(self.model_base_url)
+        if served is None or served in self.allow_host_port:
+            return self.allow_host_port
+        return (*self.allow_host_port, served)
 
     @property
     def forwards(self) -> tuple[PortForward, ...]:

@@ -10,6 +10,8 @@ TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     from typing import Any
 
+    from vclaw.model import ClawSpec
+
 STATE_DIR = "/var/lib/openclaw"
 """OpenClaw's state folder in the guest; on the host it is the claw's `state`."""
 
@@ -20,8 +22,9 @@ CONTROL_UI_DIR = "/opt/openclaw/lib/openclaw/node_modules/openclaw/dist/control-
 """The Control UI's files on the runtime disk."""
 
 
-def config(gateway_port: int) -> dict[str, Any]:
-    """openclaw.json's settings for a gateway that the host reaches at `gateway_port`."""
+def config(spec: ClawSpec) -> dict[str, Any]:
+    """openclaw.json's settings for a claw."""
+    from vclaw import llm
     from vclaw.model import GATEWAY_GUEST_PORT
 
     return {
@@ -34,8 +37,8 @@ def config(gateway_port: int) -> dict[str, Any]:
             # The Control UI is opened at the host's port, which the guest cannot guess.
             "controlUi": {
                 "allowedOrigins": [
-                    f"http://127.0.0.1:{gateway_port}",
-                    f"http://localhost:{gateway_port}",
+                    f"http://127.0.0.1:{spec.gateway_port}",
+                    f"http://localhost:{spec.gateway_port}",
                 ],
                 # Named, the folder is served as it is. Otherwise a start copies its 54 MB into the
                 # state folder; an emulated gateway is busy with that for minutes after it is
@@ -50,12 +53,16 @@ def config(gateway_port: int) -> dict[str, Any]:
                 "cwd": WORKSPACE_DIR,
                 "skipBootstrap": True,
                 "heartbeat": {"every": "0m"},
+                **llm.agent_settings(spec.model),
             }
         },
         # The only way to the calls behind suspend and resume for a client that is not on the
         # guest's own loopback: HTTP, with the gateway's token.
         "plugins": {"entries": {"admin-http-rpc": {"enabled": True}}},
-        "models": {"catalogRefresh": {"enabled": False}},
+        "models": {
+            "catalogRefresh": {"enabled": False},
+            **llm.provider_settings(spec.model, spec.model_base_url),
+        },
         "update": {"checkOnStart": False},
         "telemetry": {"enabled": False},
         "discovery": {"mdns": {"mode": "off"}},

@@ -11,7 +11,7 @@ from vclaw.errors import UsageError
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
-    from vclaw.model import ImageRef
+    from vclaw.model import ClawSpec, ImageRef
 
 SOCKET_PATH_MAX = 107
 """Bytes that fit in sockaddr_un.sun_path on Linux (108 with the closing zero)."""
@@ -199,8 +199,12 @@ class ClawPaths(Folder):
 
     @property
     def state(self) -> Path:
-        """OpenClaw's state folder, mounted in the guest."""
+        """The claw's own folder for OpenClaw's state; see `state_of`."""
         return self.root / "state"
+
+    def state_of(self, spec: ClawSpec) -> Path:
+        """OpenClaw's state folder, mounted in the guest: the claw's own, or one outside of it."""
+        return spec.state or self.state
 
     @property
     def sockets(self) -> Path:

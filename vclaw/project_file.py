@@ -46,6 +46,9 @@ EXAMPLES = {
     "env": "ANTHROPIC_API_KEY",
     "env-file": ".env",
     "ca-cert": "./company-ca.pem",
+    "model": "anthropic/claude-sonnet-4-5",
+    "model-base-url": "http://127.0.0.1:1234/v1",
+    "state": "../openclaw-state",
     "ready-timeout-secs": "900",
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from vclaw import fsutil, identity
 from vclaw.errors import VclawError
+from vclaw.model import ClawSpec
 from vclaw.paths import ClawPaths
 
 KEY_NAME = re.compile(r"[A-Za-z0-9_]+_API_KEY(_\d+|S)?")
@@ -75,16 +76,17 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def of_claw(paths: ClawPaths) -> bool:
+def of_claw(paths: ClawPaths, spec: ClawSpec) -> bool:
     """`configured` for a claw: its stored variables, vclaw's settings and OpenClaw's own."""
     try:
         env = list(identity.load(paths).env)
         settings = _mapping(fsutil.read_json(paths.guest).get("openclaw"))
     except (OSError, VclawError):
         env, settings = [], {}
-    lines = _text_of_guest(paths.state / ".env").splitlines()
+    state = paths.state_of(spec)
+    lines = _text_of_guest(state / ".env").splitlines()
     env += [line.strip().removeprefix("export ").partition("=")[0].strip() for line in lines]
-    return configured(env, (settings, _parsed(_text_of_guest(paths.state / "openclaw.json"))))
+    return configured(env, (settings, _parsed(_text_of_guest(state / "openclaw.json"))))
 
 
 def _parsed(text: str) -> Mapping[str, Any] | str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vclaw import crashpoints, fsutil, openclaw
+from vclaw import crashpoints, fsutil, llm, openclaw
 from vclaw.identity import Identity
 from vclaw.model import ClawSpec
 
@@ -48,10 +48,15 @@ def guest_settings(
         "emulated": emulated,
         "token": identity.token,
         "env": dict(identity.env),
-        "openclaw": openclaw.config(spec.gateway_port),
+        "placeholders": llm.placeholders(spec.model, spec.model_base_url),
+        "openclaw": openclaw.config(spec),
         "shares": [
             {"tag": "state", "path": openclaw.STATE_DIR, "readonly": False},
-            {"tag": "workspace", "path": openclaw.WORKSPACE_DIR, "readonly": False},
+            {
+                "tag": "workspace",
+                "path": openclaw.WORKSPACE_DIR,
+                "readonly": spec.read_only_workspace,
+            },
         ],
         "ssh": {
             "host_private": identity.host_private,

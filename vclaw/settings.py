@@ -37,6 +37,7 @@ class Setting:
     kind: str  # text | whole | seconds | path | switch
     repeatable: bool
     help: str
+    negatable: bool = False  # a switch that --no-KEY turns off again
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,15 @@ def from_parser(parser: argparse.ArgumentParser) -> dict[str, Setting]:
     """Every flag of a parser as key -> Setting, so that a new flag is a new key by itself."""
     found = {}
     for action in parser._actions:
-        key = action.option_strings[-1].lstrip("-") if action.option_strings else action.dest
+        long = [text[2:] for text in action.option_strings if text.startswith("--")]
+        key = long[0] if long else action.dest
         if key in COMMAND_LINE_ONLY:
             continue
-        switch = isinstance(action, argparse._StoreTrueAction)
+        negatable = isinstance(action, argparse.BooleanOptionalAction)
+        switch = negatable or isinstance(action, argparse._StoreTrueAction)
         kind = "switch" if switch else KINDS.get(str(action.metavar), "text")
         repeatable = isinstance(action, argparse._AppendAction)
-        found[key] = Setting(key, action.dest, kind, repeatable, action.help or "")
+        found[key] = Setting(key, action.dest, kind, repeatable, action.help or "", negatable)
     return found
 
 
@@ -88,7 +91,11 @@ def merge(
         flag = flags.get(setting.dest) or None
         if flags.get(setting.dest) == "":
             flag = ""  # an empty text was said, and is refused later
+        if setting.negatable and flags.get(setting.dest) is False:
+            flag = False
         told = file.value(setting) if file is not None else None
+        if setting.negatable and told is False:
+            told = None  # the user alone takes back what was said before
         where = "" if file is None else file.source(setting.key)
         if setting.dest in ADDITIVE:
             if flag is not None:

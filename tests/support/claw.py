@@ -43,6 +43,13 @@ class Claw:
         """The gateway's token."""
         return identity.load(self.paths).token
 
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """The gateway's token and every key that OpenClaw was given."""
+        who = identity.load(self.paths)
+        keys = [value for name, value in who.env.items() if name.endswith("_KEY")]
+        return tuple(word.encode() for word in (who.token, *keys))
+
     def vclaw(
         self, *words: str | Path, minutes: float = 30, status: int = 0
     ) -> subprocess.CompletedProcess[str]:

@@ -43,6 +43,8 @@ def reach(project: Path, text: str) -> Reach:
     [
         "",
         "name: x\nready-timeout-secs: 9\nno-wait: true",
+        "read-only-workspace: true",
+        "read-only-workspace: false",
         "cpus: 4\nmemory-mib: 4096\ndisk-gib: 20",
         "image: ubuntu:24.04@20260930",
         "image: debian:bookworm",
@@ -71,6 +73,12 @@ def test_what_stays_within_the_guest_needs_no_approval(project: Path, text: str)
         ("ca-cert: ca.pem", "give the guest the certificates in {}/project/ca.pem"),
         ("env: [HOME]", "give the guest this host's variable HOME"),
         ("env: [BASE_URL=http://x]", "set the variable BASE_URL in the guest"),
+        ("model: openai/gpt-5", "let the agent use the model openai/gpt-5"),
+        (
+            "model-base-url: http://x/v1",
+            "send what the agent reads, and the provider's key, to http://x/v1",
+        ),
+        ("state: ../st", "give the guest OpenClaw's state in {}/st"),
         ("later: 'false'", "later: false"),
         ("switch: true", "switch: true"),
     ],

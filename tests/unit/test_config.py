@@ -117,7 +117,7 @@ def test_a_claw_has_the_internet_alone_unless_something_else_is_said(
 
 def test_a_port_of_the_claw_cannot_be_one_of_the_host_too(home: Home) -> None:
     port = str(ports.any_free(()))
-    with pytest.raises(UsageError, match=f"--allow-host-port {port} names a port that the claw"):
+    with pytest.raises(UsageError, match=f"reach port {port} of the host, which is the claw"):
         decide(home, port=port, allow_host_port=[port])
 
 
@@ -153,6 +153,18 @@ def test_a_running_claw_keeps_the_ports_that_were_added(
         ({"workspace": "missing"}, "does not exist"),
         ({"workspace": "~nobody-of-this-name/x"}, "workspace"),
         ({"workspace": "x" * 300}, "workspace"),
+        ({"model": "gpt"}, "--model"),
+        ({"model_base_url": "http://127.0.0.1:1/v1"}, "--model-base-url"),
+        ({"model": "a/b", "model_base_url": "nowhere"}, "--model-base-url"),
+        ({"state": ""}, "state folder"),
+        ({"state": "."}, "within each other"),
+        ({"state": "state"}, "within each other"),
+        ({"state": ".."}, "within each other"),
+        ({"state": "/h/state"}, "within each other"),
+        ({"state": "/"}, "within each other"),
+        ({"state": "/dev/null"}, "is not a folder"),
+        ({"state": "/dev/null/x"}, "state folder"),
+        ({"state": "~nobody-of-this-name/x"}, "state folder"),
         ({"cpus": "0"}, "--cpus"),
         ({"cpus": "two"}, "--cpus"),
         ({"cpus": "-1"}, "--cpus"),
@@ -226,6 +238,41 @@ def test_what_a_claw_was_given_holds_until_a_flag_changes_it(home: Home, tmp_pat
     assert decide(home, old, name="demo", publish=[]) == replace(old, publish=())
 
 
+def test_the_model_may_change_and_takes_its_server_along(home: Home, tmp_path: Path) -> None:
+    old = spec(tmp_path, model="lmstudio/a", model_base_url="http://127.0.0.1:1/v1")
+    assert decide(home, old, name="demo") == old
+    other = decide(home, old, name="demo", model="lmstudio/b")
+    assert (other.model, other.model_base_url) == ("lmstudio/b", old.model_base_url)
+    other = decide(home, old, name="demo", model="openai/gpt-5")
+    assert (other.model, other.model_base_url) == ("openai/gpt-5", "")
+
+
+def test_a_server_of_this_host_is_said_to_have_another_address_in_the_guest(home: Home) -> None:
+    said: list[str] = []
+    for url in ("http://127.0.0.1:1/v1", "https://llm.example/v1"):
+        options = RunOptions(model="a/b", model_base_url=url)
+        config.decide(options, home, CHOOSER, None, (), said.append)
+    lines = [line for line in said if "model server" in line]
+    assert lines == [
+        "the model server at http://127.0.0.1:1/v1 is http://10.0.2.2:1/v1 to the guest"
+    ]
+
+
+def test_a_read_only_workspace_stays_so_until_it_is_taken_back(home: Home, tmp_path: Path) -> None:
+    assert not decide(home).read_only_workspace
+    old = spec(tmp_path, read_only_workspace=True)
+    assert decide(home, old, name="demo").read_only_workspace
+    assert not decide(home, old, name="demo", read_only_workspace=False).read_only_workspace
+
+
+def test_a_state_folder_need_not_be_there_yet(home: Home, tmp_path: Path) -> None:
+    assert decide(home, state=str(tmp_path / "a" / "b")).state == tmp_path.resolve() / "a" / "b"
+    (tmp_path / "link").symlink_to(tmp_path / "c")
+    assert decide(home, state=str(tmp_path / "link")).state == tmp_path.resolve() / "c"
+    old = spec(tmp_path, state=tmp_path / "a")
+    assert decide(home, old, name="demo").state == tmp_path / "a"
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
@@ -233,6 +280,7 @@ def test_what_a_claw_was_given_holds_until_a_flag_changes_it(home: Home, tmp_pat
         ({"openclaw_version": "2026.1.1"}, "its OpenClaw version is"),
         ({"disk_gib": "11"}, "its disk size is 10, not 11"),
         ({"workspace": ".."}, "its workspace is"),
+        ({"state": "/elsewhere"}, "its state folder is its own, not /elsewhere"),
     ],
 )
 def test_what_cannot_change_is_refused(

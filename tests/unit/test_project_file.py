@@ -40,6 +40,26 @@ def test_every_option_of_run_is_a_setting() -> None:
     assert not COMMAND_LINE_ONLY & set(SETTINGS)
 
 
+@pytest.mark.parametrize(
+    ("text", "flag", "said", "row"),
+    [
+        (None, None, None, (None, "default")),
+        (None, False, False, (False, "flag")),
+        (None, True, True, (True, "flag")),
+        ("read-only-workspace: true", None, True, (True, "vclaw.yaml:1")),
+        ("read-only-workspace: true", False, False, (False, "flag")),
+        ("read-only-workspace: false", None, None, (None, "default")),
+        ("read-only-workspace: false", True, True, (True, "flag")),
+    ],
+)
+def test_a_flag_alone_takes_back_what_shields_the_workspace(
+    text: str | None, flag: bool | None, said: bool | None, row: tuple[bool | None, str]
+) -> None:
+    found, rows = merged(text, read_only_workspace=flag)
+    assert found.get("read_only_workspace") is said
+    assert rows["read-only-workspace"] == row
+
+
 def test_nothing_in_a_file_says_nothing() -> None:
     for text in ("", "# a comment\n", "---\n", "{}"):
         assert not parse(text).entries

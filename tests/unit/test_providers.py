@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from vclaw import providers
+from vclaw.model import ClawSpec, ImageRef
 from vclaw.paths import ClawPaths
+
+SPEC = ClawSpec("demo", ImageRef("debian", "12", "amd64"), "1", Path("/me"), 1, 2048, 9, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +51,9 @@ def test_openclaws_own_configuration_counts(config: Mapping[str, Any] | str, fou
 def test_the_state_folder_counts(tmp_path: Path) -> None:
     paths = ClawPaths(tmp_path)
     paths.state.mkdir()
-    assert not providers.of_claw(paths)
+    assert not providers.of_claw(paths, SPEC)
     (paths.state / ".env").write_text("# keys\nexport OPENAI_API_KEY=x\n")
-    assert providers.of_claw(paths)
+    assert providers.of_claw(paths, SPEC)
 
 
 def test_a_link_or_a_pipe_that_the_guest_made_is_not_opened(tmp_path: Path) -> None:
@@ -60,4 +63,4 @@ def test_a_link_or_a_pipe_that_the_guest_made_is_not_opened(tmp_path: Path) -> N
     outside.write_text("OPENAI_API_KEY=x\n")
     (paths.state / ".env").symlink_to(outside)
     os.mkfifo(paths.state / "openclaw.json")
-    assert not providers.of_claw(paths)
+    assert not providers.of_claw(paths, SPEC)

@@ -81,9 +81,12 @@ def test_the_instance_id_stays_whatever_the_settings_are() -> None:
         {"emulated": False},
         {"ca": "-----BEGIN CERTIFICATE-----\n"},
         {"identity": Identity("another", "a", "b", "c")},
-        {"spec": ClawSpec(**{**SPEC.__dict__, "gateway_port": 18791})},
+        {"spec": replace(SPEC, gateway_port=18791)},
+        {"spec": replace(SPEC, model="openai/gpt-5")},
+        {"spec": replace(SPEC, model="a/b", model_base_url="http://127.0.0.1:1/v1")},
+        {"spec": replace(SPEC, read_only_workspace=True)},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=str,
 )
 def test_any_changed_setting_is_another_generation(change: dict[str, Any]) -> None:
     assert settings()["generation"] == settings()["generation"]
@@ -97,6 +100,23 @@ def test_other_variables_make_the_settings_that_they_would_have_made_at_first() 
     assert fsutil.json_bytes(changed) == fsutil.json_bytes(with_other)
     assert seed.with_env(changed, IDENTITY.env) == settings()
     assert changed["generation"] != settings()["generation"]
+
+
+def test_a_key_that_is_set_is_referred_to_by_its_name() -> None:
+    spec = replace(SPEC, model="openai/gpt-5", model_base_url="http://127.0.0.1:1/v1")
+    who = replace(IDENTITY, env={"OPENAI_API_KEY": "se,cret"})
+    made = settings(spec=spec, identity=who)["openclaw"]
+    assert made["agents"]["defaults"]["model"] == {"primary": "openai/gpt-5"}
+    assert made["models"]["providers"]["openai"]["apiKey"] == "${OPENAI_API_KEY}"
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_the_workspace_alone_may_be_read_only(readonly: bool) -> None:
+    shares = settings(spec=replace(SPEC, read_only_workspace=readonly))["shares"]
+    assert {share["tag"]: share["readonly"] for share in shares} == {
+        "state": False,
+        "workspace": readonly,
+    }
 
 
 def test_the_gateway_accepts_the_hosts_port_as_its_origin() -> None:

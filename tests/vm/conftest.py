@@ -6,6 +6,7 @@ The Debian claw's tests run in the order of their files' names: ready, at work, 
 from __future__ import annotations
 
 import os
+import secrets
 import socketserver
 import tempfile
 import threading
@@ -16,6 +17,8 @@ import pytest
 
 from tests.support.claw import Claw
 from tests.support.command import CLOSED_URL, run_vclaw, show
+from tests.support.model_server import MODEL, ModelServer
+from vclaw import ports
 from vclaw.paths import Home
 
 NAME = "tests-debian"
@@ -43,12 +46,20 @@ def data_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def model() -> Iterator[ModelServer]:
+    """The server on the host that answers the claw's agent in place of a model."""
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def env(data_dir: Path) -> dict[str, str]:
     """Claws of the tests' own; images and runtimes from the cache that this user has anyway."""
     return {
         "VCLAW_CACHE_DIR": str(Home.from_env().cache),
         "VCLAW_DATA_DIR": str(data_dir),
         "VCLAW_UBUNTU_URL": CLOSED_URL,
+        "FAKE_API_KEY": f"planted-{secrets.token_hex(8)}",
     }
 
 
@@ -68,11 +79,17 @@ def services() -> Iterator[tuple[int, int]]:
 
 
 @pytest.fixture(scope="session")
-def run_words(project: Path, services: tuple[int, int]) -> list[str]:
-    """The command that made the claw; the same words again find it."""
+def run_words(project: Path, model: ModelServer, services: tuple[int, int]) -> list[str]:
+    """The command that made the claw; the same words again find it.
+
+    Its port is another than the gateway's in the guest, and its key is in the environment alone.
+    """
     words = ["run", "debian:12", f"--name={NAME}", f"--workspace={project}"]
     words += ["--network", "internet", "--allow-host-port", str(services[0])]
-    return [*words, "--publish", "28080:8080", "--env", 'GREETING=hello "you" $HOME']
+    words += [f"--port={ports.next_free(28789, ())}", "--publish", "28080:8080"]
+    words += ["--model", f"fake/{MODEL}", "--model-base-url", model.base_url]
+    words += ["--env", "FAKE_API_KEY"]
+    return [*words, "--env", 'GREETING=hello "you" $HOME']
 
 
 @pytest.fixture(scope="session")

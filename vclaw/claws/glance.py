@@ -33,6 +33,10 @@ SPEC = {
     "publish": (list,),
     "network": (str,),
     "allow_host_port": (list,),
+    "model": (str,),
+    "model_base_url": (str,),
+    "state": (str, type(None)),
+    "read_only_workspace": (bool,),
 }
 """The members of claw.json and their types; `record.to_json` writes them."""
 

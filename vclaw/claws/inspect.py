@@ -58,7 +58,7 @@ def look(home: Home, paths: ClawPaths) -> dict[str, Any]:
         "gateway": now.gateway,
         "ports": [] if spec is None else port_facts(spec),
         "secrets": None if who is None else secret_facts(who),
-        "paths": {name: str(getattr(paths, name)) for name in PATHS},
+        "paths": path_facts(paths, spec),
         "process": _process(paths),
         "machine": _part(problems, lambda: fsutil.read_json(paths.machine)),
         "image": _part(problems, lambda: _image(home, spec)),
@@ -77,6 +77,12 @@ def spec_facts(spec: ClawSpec) -> dict[str, Any]:
     ref = value.pop("image")
     del value["schema"], value["publish"], value["gateway_port"], value["ssh_port"]
     return {"image": spec.image.name, "arch": ref["arch"], **value}
+
+
+def path_facts(paths: ClawPaths, spec: ClawSpec | None) -> dict[str, str]:
+    """Where the claw's files are, by their names in `ClawPaths`."""
+    facts = {name: str(getattr(paths, name)) for name in PATHS}
+    return facts if spec is None else {**facts, "state": str(paths.state_of(spec))}
 
 
 def port_facts(spec: ClawSpec) -> list[dict[str, Any]]:

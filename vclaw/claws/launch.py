@@ -30,7 +30,7 @@ def launch(
     took = [Stage("prepare", began, time.time())]
     spec, paths = prepared.spec, prepared.paths
     stages = pipeline(home, spec, progress, timeout)
-    if not providers.of_claw(paths):
+    if not providers.of_claw(paths, spec):
         progress.say(providers.missing(spec.name))
     goal = f"{'ready' if wait else 'boot'}:{spec.name}"
     with locked(paths.lock, BUSY_SECONDS):

@@ -176,8 +176,15 @@ def remove(
     """Stop a claw and delete its folder; the workspace is not touched.
 
     With `keep_state`, OpenClaw's state is moved to that folder first, which must not exist, but
-    where an interrupted removal moved it there already.
+    where an interrupted removal moved it there already. A state folder outside the claw is not
+    touched either.
     """
+    outside = state_outside(paths)
+    if keep_state is not None and outside is not None:
+        raise UsageError(
+            f"OpenClaw's state is outside of the claw, in {outside}.",
+            "It is kept anyway: leave --keep-state away.",
+        )
     if keep_state is not None and keep_state.exists() and paths.state.exists():
         raise UsageError(f"{keep_state} exists already.", "Name a folder that does not exist yet.")
     if keep_state is not None and keep_state.resolve().is_relative_to(paths.root.resolve()):
@@ -217,6 +224,14 @@ def _workspace(paths: ClawPaths) -> Path | None:
         return record.load(paths).workspace
     except VclawError:  # a broken claw, which can be removed too
         return None
+
+
+def state_outside(paths: ClawPaths) -> Path | None:
+    """The state folder outside the claw, None where it is the claw's own."""
+    try:
+        return record.load(paths).state
+    except VclawError:
+        return None  # a broken claw: nothing outside of it is ever touched
 
 
 def _require_running(paths: ClawPaths) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from vclaw import (
     boot,
@@ -31,11 +33,15 @@ from vclaw.progress import Progress
 
 @dataclass(frozen=True)
 class Prepared:
-    """A claw whose files are written; `fresh` where it did not exist before."""
+    """A claw whose files are written; `fresh` where it did not exist before.
+
+    `made_state` is its state folder outside of it, where that did not exist before either.
+    """
 
     spec: ClawSpec
     paths: ClawPaths
     fresh: bool
+    made_state: Path | None = None
 
 
 def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
@@ -57,6 +63,7 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     accelerator = hypervisor.current().accelerator(home, spec.image.arch, spec.cpus)
     _check_host(home, spec, wish.existing)
     if not wish.running:
+        _check_state(home, spec, _others(home, spec.name))
         _check_wall(spec, accelerator.name, progress)
         if accelerator.reason:
             progress.say(accelerator.reason)
@@ -70,20 +77,28 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
         try:
             # Another command may have made or changed this claw meanwhile, or taken a port.
             wish = _wish(home, options, chooser, progress.say)
-            prepared = replace(prepared, spec=wish.spec)
+            state = wish.spec.state
+            made_state = state if state is not None and not state.exists() else None
+            prepared = replace(prepared, spec=wish.spec, made_state=made_state)
             if wish.running:
                 _require_same(paths, wish.existing, wish.spec, env)
-                return prepared
-            for path in permissions.close(paths):
-                progress.say(f"{path} was open to other users of this host; it is closed now")
-            _warn_of_memory(wish.spec, progress)
-            boot.make_folders(paths)
-            write(home, paths, wish.spec, env, accelerator.name, extra_ca)
+            else:
+                _settle(home, paths, wish.spec, progress)
+                write(home, paths, wish.spec, env, accelerator.name, extra_ca)
         except UsageError:
             discard(prepared)
             raise
     crashpoints.reach("claw.described")
     return prepared
+
+
+def _settle(home: Home, paths: ClawPaths, spec: ClawSpec, progress: Progress) -> None:
+    """Look once more, under the claw's lock, at what a start depends on."""
+    _check_state(home, spec, _others(home, spec.name))
+    for path in permissions.close(paths):
+        progress.say(f"{path} was open to other users of this host; it is closed now")
+    _warn_of_memory(spec, progress)
+    boot.make_folders(paths)
 
 
 @dataclass(frozen=True)
@@ -119,9 +134,7 @@ def write(
 ) -> None:
     """Write what the stages depend on; files whose content is the same stay untouched."""
     owner = workspace_owner(spec)
-    paths.state.mkdir(mode=0o700, exist_ok=True)
-    if os.geteuid() == 0:
-        os.chown(paths.state, *owner, follow_symlinks=False)
+    _make_state(paths, spec, owner)
     who = identity.ensure(paths, env)
     guest = seed.guest_settings(spec, who, owner=owner, emulated=accelerator == "tcg", ca=extra_ca)
     fsutil.write_if_changed(paths.guest, fsutil.json_bytes(guest), 0o600)
@@ -140,10 +153,22 @@ def machine_of(home: Home, paths: ClawPaths, spec: ClawSpec, accelerator: str) -
         memory_mib=spec.memory_mib,
         runtime=home.runtime(runtime.key(spec.openclaw_version, spec.image.arch)).disk,
         forwards=spec.forwards,
-        shares=(Share("state", paths.state), Share("workspace", spec.workspace)),
+        shares=(
+            Share("state", paths.state_of(spec)),
+            Share("workspace", spec.workspace, spec.read_only_workspace),
+        ),
         network=spec.network,
-        allow_host_port=spec.allow_host_port,
+        allow_host_port=spec.host_ports,
     )
+
+
+def _make_state(paths: ClawPaths, spec: ClawSpec, owner: tuple[int, int]) -> None:
+    """Make OpenClaw's state folder where it is missing; the claw's own follows its workspace."""
+    state = paths.state_of(spec)
+    made = not state.exists()
+    fsutil.make_folder(state, 0o700)
+    if os.geteuid() == 0 and (made or spec.state is None):
+        os.chown(state, *owner, follow_symlinks=False)
 
 
 def workspace_owner(spec: ClawSpec) -> tuple[int, int]:
@@ -209,11 +234,33 @@ def _check_wall(spec: ClawSpec, accelerator: str, progress: Progress) -> None:
     from vclaw.wall import mechanism, network
 
     user = mechanism.user(spec.workspace, accelerator)
-    mechanism.require(spec.network, spec.allow_host_port, user)
-    if network.needs_pasta(spec.network, spec.allow_host_port) and not mechanism.routed():
+    mechanism.require(spec.network, spec.host_ports, user)
+    if network.needs_pasta(spec.network, spec.host_ports) and not mechanism.routed():
         progress.say(
             "this host has no route to the internet; the guest gets no network before the claw "
             "is started again"
+        )
+
+
+def _check_state(home: Home, spec: ClawSpec, others: Sequence[ClawSpec]) -> None:
+    """Raise UsageError where the state folder outside the claw cannot be this claw's now."""
+    if spec.state is None:
+        return
+    for other in others:
+        theirs = home.claw(other.name).state_of(other)
+        if config.overlap(spec.state, theirs) and boot.is_up(home.claw(other.name)):
+            raise UsageError(
+                f"The state folder {spec.state} is in use by the claw {other.name}.",
+                f"Stop that one first: vclaw stop {other.name}",
+            )
+    if not spec.state.exists():
+        return
+    uid = workspace_owner(spec)[0]
+    if spec.state.stat().st_uid != uid:
+        raise UsageError(
+            f"The state folder {spec.state} belongs to uid {spec.state.stat().st_uid}, and "
+            f"OpenClaw works as the workspace's owner, uid {uid}.",
+            f"Give it to that user: chown -R {uid} {shlex.quote(str(spec.state))}",
         )
 
 
@@ -251,3 +298,6 @@ def discard(prepared: Prepared) -> None:
     with contextlib.suppress(VclawError), locked(prepared.paths.lock, 0):
         if not prepared.paths.disk_meta.exists():
             fsutil.remove_tree(record.withdraw(prepared.paths))
+            if prepared.made_state is not None:
+                with contextlib.suppress(OSError):  # a guest has written to it: then it stays
+                    prepared.made_state.rmdir()

@@ -32,6 +32,7 @@ def to_json(spec: ClawSpec) -> dict[str, Any]:
     """As claw.json holds it: paths are strings."""
     value = schema.to_json(spec, STEPS)
     value["workspace"] = str(spec.workspace)
+    value["state"] = None if spec.state is None else str(spec.state)
     path = spec.image.path
     value["image"]["path"] = None if path is None else str(path)
     return value
@@ -49,6 +50,8 @@ def from_json(value: Mapping[str, Any]) -> ClawSpec:
     image["path"] = None if image["path"] is None else Path(image["path"])
     given["image"] = ImageRef(**image)
     given["workspace"] = Path(given["workspace"])
+    if given.get("state") is not None:
+        given["state"] = Path(given["state"])
     given["publish"] = tuple(PortForward(**forward) for forward in given["publish"])
     given["allow_host_port"] = tuple(map(int, given.get("allow_host_port", ())))
     spec = ClawSpec(**given)

@@ -1,4 +1,4 @@
-"""vclaw rm: remove a claw, its disk and its state; never its workspace."""
+"""vclaw rm: remove a claw, its disk and its own state; nothing that lies outside of it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
         )
     for paths in claws:
         name = paths.root.name
+        # Where the state is outside, the claw's own folder for it is not there.
         if sys.stdin.isatty() and not args.yes and keep is None and any_state(paths.state):
             question = f"Delete {name} with OpenClaw's state (sessions, memory, logins)?"
             if not output.confirm(question):

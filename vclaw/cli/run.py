@@ -23,6 +23,7 @@ examples:
   vclaw run ubuntu:24.04 --workspace=. --publish 8080:80
   vclaw run debian:12 --name demo --cpus 4 --memory-mib 8192
   vclaw run --env ANTHROPIC_API_KEY --env-file .env  keys for OpenClaw's providers
+  vclaw run --model ollama/qwen3:8b --model-base-url http://127.0.0.1:11434
   vclaw run --allow-host-port 11434                  a model server on this host, for the guest
   vclaw run ./my-image.qcow2 --json                 for scripts
 
@@ -66,6 +67,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--env", metavar="KEY[=VALUE]", action="append", default=[], help="a variable for OpenClaw")
     add("--env-file", metavar="FILE", action="append", default=[], help="variables, one a line")
     add("--ca-cert", metavar="FILE", help="certificates (PEM) that OpenClaw shall trust as well")
+    add("--model", metavar="PROVIDER/NAME", help="the model that the agent uses")
+    add(
+        "--model-base-url",
+        metavar="URL",
+        help="where an OpenAI-compatible server, or Ollama, has it; this host's own included",
+    )
+    add("--state", metavar="DIR", help="OpenClaw's state, kept outside the claw; rm leaves it")
+    add(
+        "--read-only-workspace",
+        action=argparse.BooleanOptionalAction,
+        help="do not let the guest write to the workspace",
+    )
     add(
         "--ready-timeout-secs",
         metavar="S",
@@ -133,7 +146,7 @@ def describe(claw: Prepared, *, ready: bool, with_token: bool) -> dict[str, Any]
         "image": spec.image.name,
         "openclaw": spec.openclaw_version,
         "workspace": str(spec.workspace),
-        "state": str(paths.state),
+        "state": str(paths.state_of(spec)),
         "gateway": openclaw.url(spec.gateway_port, token),
         "published": [{"host": item.host, "guest": item.guest} for item in spec.publish],
         "serial_log": str(paths.serial_log),

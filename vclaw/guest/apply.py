@@ -23,6 +23,7 @@ REPORT = RUN / "report.json"
 RUNTIME = Path("/opt/openclaw")
 STATE = Path("/var/lib/openclaw")
 CACHE = Path("/var/cache/openclaw")
+LAID = Path("/etc/vclaw/openclaw.json")
 USER = "claw"
 GATEWAY = "openclaw.service"
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -136,7 +137,8 @@ def configuration(guest: dict[str, Any]) -> None:
     """vclaw's settings over what openclaw.json holds already: what the user set there stays."""
     path = STATE / "openclaw.json"
     old = read_config(path)
-    new = merge(old, guest["openclaw"])
+    laid = read_config(LAID)
+    new = merge(without_providers(old, laid, guest["openclaw"]), guest["openclaw"])
     control = new["gateway"]["controlUi"]
     before = old.get("gateway", {}).get("controlUi", {}).get("allowedOrigins", [])
     control["allowedOrigins"] += [o for o in before if o not in control["allowedOrigins"]]
@@ -144,6 +146,7 @@ def configuration(guest: dict[str, Any]) -> None:
     if new != old:
         write(path, json.dumps(new, indent=2) + "\n", 0o600)
         os.chown(path, *owner)
+    write(LAID, json.dumps(guest["openclaw"]), 0o600)
     for folder in (STATE / "workspace", CACHE, Path("/run/vclaw-warm")):
         folder.mkdir(mode=0o700, exist_ok=True)
         os.chown(folder, *owner)
@@ -168,6 +171,7 @@ def environment(guest: dict[str, Any]) -> None:
         variables["NODE_EXTRA_CA_CERTS"] = "/etc/vclaw/ca-extra.pem"
         for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE"):
             variables[name] = "/etc/vclaw/ca-bundle.pem"
+    variables.update(guest["placeholders"])
     variables.update(guest["env"])
     variables["OPENCLAW_GATEWAY_TOKEN"] = guest["token"]
     lines = [f"{name}={quote(value)}\n" for name, value in variables.items()]
@@ -231,14 +235,50 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid upon `base`, objects key by key, everything else replaced."""
+    """`over` laid upon `base`, objects key by key, lists by their items' ids, the rest replaced."""
     result = dict(base)
     for key, value in over.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = merge(result[key], value)
+        before: Any = result.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            result[key] = merge(before, value)
+        elif have_ids(value) and have_ids(before):
+            items = {item["id"]: item for item in before}
+            items.update({item["id"]: merge(items.get(item["id"], {}), item) for item in value})
+            result[key] = list(items.values())
         else:
             result[key] = json.loads(json.dumps(value))
     return result
+
+
+def have_ids(value: Any) -> bool:
+    """Whether this is a list of objects that are told apart by an id, such as models."""
+    return isinstance(value, list) and all(isinstance(v, dict) and "id" in v for v in value)
+
+
+def without_providers(
+    config: dict[str, Any], laid: dict[str, Any], now: dict[str, Any]
+) -> dict[str, Any]:
+    """`config` without the model servers that vclaw laid there before and does not lay now.
+
+    Such a server refers to a key that may not be there any more: the gateway would not start.
+    """
+    there, wanted = providers(config), providers(now)
+    stale = {
+        name
+        for name, given in providers(laid).items()
+        if name in there and name not in wanted and there[name]["baseUrl"] == given["baseUrl"]
+    }
+    if not stale:
+        return config
+    all_of_them = config["models"]["providers"]
+    kept = {name: given for name, given in all_of_them.items() if name not in stale}
+    return {**config, "models": {**config["models"], "providers": kept}}
+
+
+def providers(config: dict[str, Any]) -> dict[str, Any]:
+    """The model servers that a configuration names, those without an address left out."""
+    found = (config.get("models") or {}).get("providers") or {}
+    return {name: given for name, given in found.items() if given and given.get("baseUrl")}
 
 
 def mount(source: str, target: Path, kind: str, options: str) -> None:

@@ -35,13 +35,14 @@ nobody knows of.
 class Bare:
     """A `Child` without a wall around it."""
 
-    def __init__(self, argv: Sequence[str], log: IO[bytes]) -> None:
+    def __init__(self, argv: Sequence[str], log: IO[bytes], held: Sequence[int] = ()) -> None:
         self._child = subprocess.Popen(
             ["/bin/sh", "-c", GATE, *argv],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=held,
         )
         self.pid = self._child.pid
 

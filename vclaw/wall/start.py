@@ -61,14 +61,22 @@ def argv(machine: Machine, root: RootDisk, paths: ClawPaths, qemu: Sequence[str]
     return sandbox.argv(mechanism.tools(), user, seen, machine, paths, qemu)
 
 
-def spawn(machine: Machine, paths: ClawPaths, argv: Sequence[str], log: IO[bytes]) -> Walled:
+def spawn(
+    machine: Machine,
+    paths: ClawPaths,
+    argv: Sequence[str],
+    log: IO[bytes],
+    held: Sequence[int] = (),
+) -> Walled:
     """Start `argv` up to its gate, with the network that `machine` has.
+
+    It inherits the file descriptors `held`: locks that shall last as long as it does.
 
     Raises VclawError where a part does not start; nothing is left then.
     """
     user = mechanism.user(mechanism.workspace_of(machine), machine.accelerator)
     tun = _hand_over(machine, paths, user)
-    child = _enter(argv, log)
+    child = _enter(argv, log, held)
     try:
         claw = Namespaces(child.pid, user, tun)
         rules = network.rules(machine.network, _own_networks())
@@ -102,7 +110,7 @@ def _hand_over(machine: Machine, paths: ClawPaths, user: sandbox.User) -> Path |
     return paths.tun
 
 
-def _enter(argv: Sequence[str], log: IO[bytes]) -> Walled:
+def _enter(argv: Sequence[str], log: IO[bytes], held: Sequence[int]) -> Walled:
     """Make the namespaces; bubblewrap then tells the pid of their first process."""
     reading, writing = os.pipe()
     try:
@@ -113,7 +121,7 @@ def _enter(argv: Sequence[str], log: IO[bytes]) -> Walled:
             stderr=log,
             env={"PATH": PATH},
             cwd="/",
-            pass_fds=(writing,),
+            pass_fds=(writing, *held),
             start_new_session=True,
         )
     finally:

@@ -66,6 +66,42 @@ def test_a_changed_flag_changes_its_files_alone(world: World) -> None:
     assert (made.paths.guest.read_bytes(), made.paths.secrets.read_bytes()) == before
 
 
+def test_a_model_reaches_the_guest_and_changes_only_while_the_claw_is_stopped(
+    world: World,
+) -> None:
+    words = {"model": "lmstudio/a", "model_base_url": "http://127.0.0.1:1/v1"}
+    world.build_runtime()
+    made = run(world, wait=False, env=["LMSTUDIO_API_KEY=planted"], **words)
+
+    def chosen() -> tuple[str, dict[str, Any]]:
+        settings = json.loads(made.paths.guest.read_bytes())["openclaw"]
+        primary = settings["agents"]["defaults"]["model"]["primary"]
+        return primary, settings["models"].get("providers", {})
+
+    assert chosen()[0] == "lmstudio/a"
+    assert chosen()[1]["lmstudio"]["baseUrl"] == "http://10.0.2.2:1/v1"
+    assert chosen()[1]["lmstudio"]["apiKey"] == "${LMSTUDIO_API_KEY}"
+    assert "planted" not in made.paths.spec.read_text() + made.paths.machine.read_text()
+    with pytest.raises(UsageError, match="running with other settings"):
+        run(world, wait=False, model="openai/gpt-5")
+    lifecycle.stop(made.paths, Silent(), force=True)
+    run(world, wait=False)
+    assert chosen()[0] == "lmstudio/a"
+    lifecycle.stop(made.paths, Silent(), force=True)
+    run(world, wait=False, model="openai/gpt-5")
+    assert chosen() == ("openai/gpt-5", {})
+
+
+def test_a_read_only_workspace_is_so_for_the_guest_and_for_the_hypervisor(world: World) -> None:
+    made = prepare.prepare(world.home, options(world, read_only_workspace=True), Silent())
+    for file in (made.paths.guest, made.paths.machine):
+        shares = json.loads(file.read_bytes())["shares"]
+        assert {item["tag"]: item["readonly"] for item in shares} == {
+            "state": False,
+            "workspace": True,
+        }
+
+
 def test_each_claw_has_secrets_of_its_own(world: World) -> None:
     one = prepare.prepare(world.home, options(world), Silent())
     two = prepare.prepare(world.home, options(world, name="two"), Silent())

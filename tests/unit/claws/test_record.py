@@ -45,11 +45,25 @@ def paths(home: Home) -> ClawPaths:
 
 
 @pytest.mark.parametrize(
-    "spec", [SPEC, replace(SPEC, image=ImageRef("file", "a" * 64, "arm64", path=Path("/x.img")))]
+    "spec",
+    [
+        SPEC,
+        replace(SPEC, image=ImageRef("file", "a" * 64, "arm64", path=Path("/x.img"))),
+        replace(SPEC, model="a/b", model_base_url="http://x", state=Path("/s")),
+        replace(SPEC, read_only_workspace=True),
+    ],
 )
 def test_a_spec_comes_back_as_it_was_saved(paths: ClawPaths, spec: ClawSpec) -> None:
     record.save(paths, spec)
     assert record.load(paths) == spec
+
+
+def test_a_record_of_before_a_field_was_there_is_read(paths: ClawPaths) -> None:
+    value = record.to_json(SPEC)
+    for field in ("model", "model_base_url", "state", "read_only_workspace"):
+        del value[field]
+    paths.spec.write_text(json.dumps(value))
+    assert record.load(paths) == SPEC
 
 
 def damaged() -> dict[str, bytes]:
@@ -71,6 +85,9 @@ def damaged() -> dict[str, bytes]:
         "cpus is a list": {"cpus": []},
         "workspace is a number": {"workspace": 5},
         "publish is a number": {"publish": 5},
+        "state is a number": {"state": 5},
+        "model is nothing": {"model": None},
+        "read-only is text": {"read_only_workspace": "yes"},
         "publish holds text": {"publish": ["8080:80"]},
         "publish holds text for ports": {"publish": [{"host": "8080", "guest": 80}]},
     }

@@ -78,7 +78,13 @@ def test_other_variables_are_written_before_the_gateway_is_started_anew(
     apply = agent["apply"]
     seed_folder = tmp_path / "seed"
     seed_folder.mkdir()
-    guest = {"emulated": False, "ca": "", "token": "t", "env": {"OLD": "1", "BOTH": "1"}}
+    guest = {
+        "emulated": False,
+        "ca": "",
+        "token": "t",
+        "placeholders": {"BOTH": "no-key", "NONE": "no-key"},
+        "env": {"OLD": "1", "BOTH": "1"},
+    }
     (seed_folder / "guest.json").write_text(json.dumps(guest))
     report = tmp_path / "report.json"
     report.write_text('{"applied": "g1", "steps": [], "error": ""}')
@@ -97,7 +103,7 @@ def test_other_variables_are_written_before_the_gateway_is_started_anew(
     request = {"id": 1, "op": "environment", "env": variables, "generation": "g2"}
     assert agent["answer"](json.dumps(request).encode()) == {"id": 1, "ok": True}
     lines = (tmp_path / "openclaw.env").read_text().splitlines()
-    assert {'NEW="s3cret"', 'BOTH="2"', 'OPENCLAW_GATEWAY_TOKEN="t"'} <= set(lines)
+    assert {'NEW="s3cret"', 'BOTH="2"', 'NONE="no-key"', 'OPENCLAW_GATEWAY_TOKEN="t"'} <= set(lines)
     assert not any(line.startswith("OLD=") for line in lines)
     assert called == [
         *("systemctl stop openclaw.service", "systemctl start --no-block openclaw.service")

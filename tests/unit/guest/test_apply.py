@@ -33,6 +33,12 @@ apply = SimpleNamespace(**runpy.run_path(str(GUEST / "apply.py"), run_name="appl
         ({"a": {"b": 1}}, {"a": 5}, {"a": 5}),
         ({"a": 5}, {"a": {"b": 1}}, {"a": {"b": 1}}),
         ({"a": 1}, {"a": None}, {"a": None}),
+        (
+            {"a": [{"id": 1, "mine": 1}, {"id": 2}]},
+            {"a": [{"id": 1, "b": 3}]},
+            {"a": [{"id": 1, "mine": 1, "b": 3}, {"id": 2}]},
+        ),
+        ({"a": [{"id": 1}]}, {"a": [4]}, {"a": [4]}),
     ],
 )
 def test_vclaws_settings_are_laid_over_the_users(
@@ -143,6 +149,7 @@ def guest_at(tmp_path: Path) -> Any:
         folder.mkdir()
         names[name] = folder
     names["REPORT"] = names["RUN"] / "report.json"
+    names["LAID"] = tmp_path / "laid.json"
     return names
 
 
@@ -166,6 +173,53 @@ def test_the_users_own_settings_and_origins_stay(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def with_server(name: str, url: str, **more: Any) -> dict[str, Any]:
+    """A configuration with one model server."""
+    return {
+        "gateway": {"controlUi": {"allowedOrigins": []}},
+        "models": {"providers": {name: {"baseUrl": url, **more}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("now", "kept"),
+    [
+        (with_server("b", "http://b"), {"b"}),
+        ({"gateway": {"controlUi": {"allowedOrigins": []}}}, set()),
+        (with_server("a", "http://a2"), {"a"}),
+    ],
+)
+def test_a_model_server_that_vclaw_set_before_goes_when_it_is_not_wanted_any_more(
+    guest_at: Any, monkeypatch: pytest.MonkeyPatch, now: dict[str, Any], kept: set[str]
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    path = guest_at["STATE"] / "openclaw.json"
+    path.write_text(json.dumps(with_server("mine", "http://mine")))
+
+    def apply_settings(wanted: dict[str, Any]) -> dict[str, Any]:
+        guest_at["configuration"]({"openclaw": wanted, "uid": 1, "gid": 1})
+        return dict(json.loads(path.read_text())["models"]["providers"])
+
+    first = with_server("a", "http://a", models=[{"id": "m"}])
+    assert set(apply_settings(first)) == {"mine", "a"}
+    assert set(apply_settings(now)) == {"mine", *kept}
+    assert set(apply_settings(now)) == {"mine", *kept}
+
+
+def test_a_model_server_that_the_user_changed_since_stays(
+    guest_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    path = guest_at["STATE"] / "openclaw.json"
+    settings = {"openclaw": with_server("a", "http://a"), "uid": 1, "gid": 1}
+    guest_at["configuration"](settings)
+    path.write_text(json.dumps(with_server("a", "http://the-users")))
+    guest_at["configuration"]({**settings, "openclaw": with_server("b", "http://b")})
+    assert set(json.loads(path.read_text())["models"]["providers"]) == {"a", "b"}
+
+
 def test_an_unchanged_configuration_is_not_written(
     guest_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +235,13 @@ def test_an_unchanged_configuration_is_not_written(
 
 @pytest.mark.parametrize("ca", ["", "-----BEGIN CERTIFICATE-----\n"])
 def test_the_environment_holds_token_and_the_users_variables(guest_at: Any, ca: str) -> None:
-    guest = {"emulated": True, "ca": ca, "env": {"KEY": 'a"b', "HOME": "/mine"}, "token": "t"}
+    guest = {
+        "emulated": True,
+        "ca": ca,
+        "placeholders": {"KEY": "none"},
+        "env": {"KEY": 'a"b', "HOME": "/mine"},
+        "token": "t",
+    }
     guest_at["environment"](guest)
     path = guest_at["RUN"] / "openclaw.env"
     lines = dict(line.split("=", 1) for line in path.read_text().splitlines())

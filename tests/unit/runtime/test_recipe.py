@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from vclaw import openclaw
+from vclaw.model import ClawSpec, ImageRef
 from vclaw.runtime import recipe
+
+SPEC = ClawSpec("demo", ImageRef("debian", "12", "amd64"), "1", Path("/me"), 1, 2048, 9, 1, 2)
 
 MODULES = "lib/openclaw/node_modules"
 
@@ -233,5 +236,5 @@ def test_npm_installs_for_the_guest_without_scripts() -> None:
 
 
 def test_the_gateway_is_told_where_the_disk_holds_the_control_ui() -> None:
-    root = openclaw.config(18789)["gateway"]["controlUi"]["root"]
+    root = openclaw.config(SPEC)["gateway"]["controlUi"]["root"]
     assert recipe.MOUNT_POINT / recipe.CONTROL_UI.parent == PurePosixPath(root)
