@@ -25,7 +25,7 @@ def add(paths: ClawPaths, wanted: Sequence[PortForward]) -> bool:
         ports.check_distinct(wanted)
         if boot.is_up(paths):
             # A change that was cut short may have opened one that is not on record.
-            boot.forward(paths, boot.machine(paths))
+            boot.forward(paths, replace(boot.machine(paths), forwards=spec.forwards))
         for item in wanted:
             if item.host in {own.host for own in spec.forwards}:
                 raise UsageError(

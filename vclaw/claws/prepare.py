@@ -50,12 +50,7 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     Raises UsageError before anything is made where it cannot be, and where the claw runs with
     other settings than these.
     """
-    chooser = config.Chooser(
-        image=functools.cache(lambda text: _image(home, text, progress)),
-        openclaw=functools.cache(
-            lambda text: runtime.resolve(text or runtime.DEFAULT_VERSION, home)
-        ),
-    )
+    chooser = _chooser(home, progress)
     wish = _wish(home, options, chooser, lambda _: None)
     spec = wish.spec
     env = config.environment(options)
@@ -99,6 +94,16 @@ def _settle(home: Home, paths: ClawPaths, spec: ClawSpec, progress: Progress) ->
         progress.say(f"{path} was open to other users of this host; it is closed now")
     _warn_of_memory(spec, progress)
     boot.make_folders(paths)
+
+
+def _chooser(home: Home, progress: Progress) -> config.Chooser:
+    """Answers that take time, each found once."""
+    return config.Chooser(
+        image=functools.cache(lambda text: _image(home, text, progress)),
+        openclaw=functools.cache(
+            lambda text: runtime.resolve(text or runtime.DEFAULT_VERSION, home)
+        ),
+    )
 
 
 @dataclass(frozen=True)
