@@ -147,7 +147,7 @@ def test_the_lock_does_not_outlive_a_command_that_started_nothing(
         "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)"
     )
     words = [sys.executable, "-c", script, str(state)]
-    with boot.state_held(world.paths) as held:
+    with boot.state_held(world.paths, boot.machine(world.paths)) as held:
         assert len(held) == 1
         assert subprocess.run(words, capture_output=True, check=False).returncode == 1
     subprocess.run(words, capture_output=True, check=True)
