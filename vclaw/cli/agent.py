@@ -28,6 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("clawid", metavar="CLAWID")
     parser.add_argument("message", metavar="MESSAGE")
+    parser.add_argument(
+        "--timeout-secs", metavar="S", help="how long the turn may take (default: OpenClaw's, 600)"
+    )
     parser.add_argument("--json", action="store_true", help="print OpenClaw's whole answer")
 
 
@@ -37,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("The message is empty.", 'vclaw agent CLAWID "MESSAGE"')
     paths, spec = access.running(Home.from_env(), args.clawid)
     words = [*LAUNCHER, "agent", "--agent", "main", f"--message={args.message}", "--json"]
+    if args.timeout_secs is not None:
+        words.append(f"--timeout={_seconds(args.timeout_secs)}")
     with tempfile.TemporaryFile() as file:
         status = ssh.run(paths, spec, words, stdout=file)
         file.seek(0)
@@ -60,6 +65,13 @@ def run(args: argparse.Namespace) -> int:
             f"`vclaw logs {spec.name}` shows the gateway's log.",
         )
     return 0
+
+
+def _seconds(text: str) -> int:
+    """--timeout-secs as OpenClaw takes it, a whole number; raises UsageError."""
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text)):
+        raise UsageError(f"--timeout-secs is {text!r}.", "Give a whole number of seconds above 0.")
+    return int(text)
 
 
 def parse(printed: str) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ examples:
   vclaw run debian:12 --name demo --cpus 4 --memory-mib 8192
   vclaw run --env ANTHROPIC_API_KEY --env-file .env  keys for OpenClaw's providers
   vclaw run --model ollama/qwen3:8b --model-base-url http://127.0.0.1:11434
-  vclaw run --allow-host-port 11434                  a model server on this host, for the guest
+  vclaw run --allow-host-port 5432                   a database on this host, for the guest
   vclaw run ./my-image.qcow2 --json                 for scripts
 
 A folder has one claw unless --name says otherwise: run it again, and it is booted again or

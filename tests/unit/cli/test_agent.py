@@ -59,6 +59,19 @@ def test_the_answers_text_is_printed(
     assert turn["words"][-5:] == ["agent", "--agent", "main", "--message=-x y", "--json"]
 
 
+@pytest.mark.usefixtures("up")
+def test_a_turn_may_be_given_more_time(turn: dict[str, Any]) -> None:
+    assert main(["agent", "demo", "hello", "--timeout-secs", "3600"]) == 0
+    assert turn["words"][-1] == "--timeout=3600"
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "ten", "9" * 5000])
+@pytest.mark.usefixtures("up", "turn")
+def test_a_time_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agent", "demo", "hello", f"--timeout-secs={text}"]) == 2
+    assert "--timeout-secs is" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("up", "turn")
 def test_json_is_openclaws_whole_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["agent", "demo", "hello", "--json"]) == 0
