@@ -179,8 +179,8 @@ def main(words: list[str]) -> None:
         sys.exit(3)
     seed = Path(value(words, "if=none,id=seed", "file"))
     listen(value(words, "socket,id=agent", "path"), agent(seed))
-    listen(value(words, "socket,id=status", "path"), monitor)
     listen(value(words, "socket,id=qmp", "path"), monitor)
+    listen(value(words, "socket,id=status", "path"), monitor)
     Path(value(words, "socket,id=console", "logfile")).write_text("fake: a guest's console\n")
     signal.pause()
 

@@ -91,6 +91,7 @@ def test_a_gateway_that_systemd_gave_up_shows_its_journal(
     world.turn("not-ready")
     world.run("boot")
     monkeypatch.setattr("vclaw.gateway.probe", lambda *_, **__: False)
+    monkeypatch.setattr("vclaw.readiness.SERVICE_SECONDS", 0.1)
 
     def ask(_path: object, op: str, _timeout: float, **_: object) -> dict[str, Any]:
         answers: dict[str, dict[str, Any]] = {
