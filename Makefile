@@ -38,8 +38,8 @@ lint: setup ## ruff: rules and format
 types: setup ## mypy, strict
 	$(VENV)/mypy
 
-unit: setup ## tests that boot no VM
-	$(PYTEST) -q -n auto -m 'not full' tests/unit tests/pipeline
+unit: setup ## tests of single rooms, the fast ones
+	$(PYTEST) -q -n auto -m 'not full' tests/unit
 
 test: setup lint types ## everything but what is marked `full`; boots two VMs
 	$(PYTEST) -q -n auto -m 'not vm and not full'
