@@ -174,7 +174,8 @@ def relay(tools: Tools, socat: Path, netns: str, port: int) -> list[str]:
     within = [
         *(str(tools.nsenter), f"--net={netns}"),
         *patient,
-        *("STDIO", f"TCP4\\:127.0.0.1\\:{port}\\,nodelay"),
+        # Both directions go over one socket: without shut-down the end of one is not passed on.
+        *("STDIO\\,shut-down", f"TCP4\\:127.0.0.1\\:{port}\\,nodelay"),
     ]
     listener = f"TCP4-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=128"
     return [*patient, listener, f"EXEC:{' '.join(within)}"]

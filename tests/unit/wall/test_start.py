@@ -54,10 +54,14 @@ def serve(connection):
     with connection, connection.makefile("rw") as stream:
         words = stream.read().split()   # up to the end of a half-closed connection
         stream.write(answer(words))
-def listen(port):
+def listen(port, serve=serve):
     server = socket.create_server(("127.0.0.1", port))
     while True:
         threading.Thread(target=serve, args=[server.accept()[0]]).start()
+def leave(connection):
+    connection.sendall(b"bye")
+    connection.close()
+threading.Thread(target=listen, args=[int(sys.argv.pop()), leave]).start()
 for port in sys.argv[2:]:
     threading.Thread(target=listen, args=[int(port)]).start()
 listen(int(sys.argv[1]))
@@ -66,12 +70,16 @@ listen(int(sys.argv[1]))
 
 @dataclass
 class Claw:
-    """A walled stand-in that runs; `spare` is a port on which it listens, with no relay yet."""
+    """A walled stand-in that runs.
+
+    It listens on two ports without a relay yet: `spare`, and `leaving`, where it hangs up first.
+    """
 
     machine: Machine
     paths: ClawPaths
     child: start.Walled
     spare: int
+    leaving: int
 
     @property
     def process(self) -> Process:
@@ -119,14 +127,16 @@ def claw(folder: Path) -> Iterator[Callable[..., Claw]]:
             mechanism.require(network, allowed, user)
         except UsageError as error:
             pytest.skip(f"{error.message} {error.hint}")
-        spare = ports.any_free({machine.forwards[0].host})
-        listening = [str(machine.forwards[0].host), str(spare)]
+        first = machine.forwards[0].host
+        spare = ports.any_free({first})
+        leaving = ports.any_free({first, spare})
+        listening = [str(first), str(spare), str(leaving)]
         qemu = ["/usr/bin/python3", "-c", INSIDE, *listening]
         argv = start.argv(machine, RootDisk(paths.disk, "raw"), paths, qemu)
         with paths.hypervisor_log.open("ab") as log:
             child = start.spawn(machine, paths, argv, log)
         made.append(child)
-        return Claw(machine, paths, child, spare)
+        return Claw(machine, paths, child, spare, leaving)
 
     yield make
     for child in made:
@@ -250,6 +260,15 @@ def test_ports_are_opened_and_closed_while_it_runs(claw: Callable[..., Claw]) ->
     start.mend(one.machine, one.paths, one.process)
     assert ports.is_free(one.spare)
     assert one.ask("list", "/dev")
+
+
+def test_a_guest_that_ends_a_connection_ends_it_for_the_host(claw: Callable[..., Claw]) -> None:
+    """As QEMU does where nothing listens in the guest: the host's client must not wait."""
+    one = begin(claw())
+    more = replace(one.machine, forwards=(*one.machine.forwards, PortForward(one.leaving, 82)))
+    start.mend(more, one.paths, one.process)
+    with socket.create_connection(("127.0.0.1", one.leaving), SECONDS) as link:
+        assert b"".join(iter(lambda: link.recv(4096), b"")) == b"bye"
 
 
 def test_a_taken_port_is_said(claw: Callable[..., Claw], services: tuple[int, int]) -> None:
