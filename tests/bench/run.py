@@ -15,7 +15,8 @@ from typing import Any
 
 from tests.bench.measure import Result, in_turns, seconds_of_command
 from tests.support.command import VCLAW
-from vclaw import fsutil
+from vclaw import boot, fsutil, hypervisor
+from vclaw.model import GATEWAY_GUEST_PORT
 from vclaw.paths import ClawPaths, Home, ImagePaths
 
 NAME = "bench"
@@ -27,8 +28,8 @@ IMAGE_REF = os.environ.get("INTEGRATION_IMAGE_REF") or "debian:12"
 def compare(folder: Path) -> Iterable[Result]:
     """Both start with a cached image and runtime, a guest that never booted, and no state.
 
-    By hand nothing is made ready in the measured time: its disk is there, and its command line
-    is the one that vclaw chose. So the ratio holds all that vclaw adds.
+    By hand nothing is made ready in the measured time: its disk is there, and QEMU's command line
+    is the one that vclaw chose, without the wall. So the ratio holds all that vclaw adds.
     """
     home = Home(cache=Home.from_env().cache, data=folder / "data")
     env = {"VCLAW_CACHE_DIR": str(home.cache), "VCLAW_DATA_DIR": str(home.data)}
@@ -57,12 +58,21 @@ def compare(folder: Path) -> Iterable[Result]:
         # Fills the cache, and makes the claw whose command line is taken over. Its port for SSH
         # may be another one each time, which nothing here uses.
         seconds_of_command([*run, "--no-wait"], env)
-        command = fsutil.read_json(claw.run)["argv"]
+        command = _by_hand(claw, port)
         seconds_of_command([VCLAW, "stop", NAME], env)
         what = f"run {IMAGE_REF} to ready"
         yield in_turns(what, "QEMU by hand", 1.1, ours, theirs, rounds=ROUNDS, warm_up=False)
     finally:
         subprocess.run(remove, env={**os.environ, **env}, capture_output=True, check=False)
+
+
+def _by_hand(claw: ClawPaths, port: int) -> list[str]:
+    """QEMU's own command line for this claw, with the gateway's port forwarded by its words."""
+    machine = boot.machine(claw)
+    words = hypervisor.current().argv(machine, boot.root_disk(claw, machine), claw)
+    place = words.index("-netdev") + 1
+    words[place] += f",hostfwd=tcp:127.0.0.1:{port}-:{GATEWAY_GUEST_PORT}"
+    return words
 
 
 def _as_new(claw: ClawPaths, home: Home) -> None:
