@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import socketserver
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 from tests.support.claw import Claw
 from tests.support.command import CLOSED_URL, run_vclaw, show
 from tests.support.model_server import MODEL, ModelServer
+from tests.support.services import two_services
 from vclaw import ports
 from vclaw.paths import Home
 
@@ -66,16 +65,8 @@ def env(data_dir: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def services() -> Iterator[tuple[int, int]]:
     """Two ports of the host's loopback that answer; the claw is allowed the first one."""
-    servers = [
-        socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler)
-        for _ in range(2)
-    ]
-    for server in servers:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield servers[0].server_address[1], servers[1].server_address[1]
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with two_services() as ports_of_both:
+        yield ports_of_both
 
 
 @pytest.fixture(scope="session")

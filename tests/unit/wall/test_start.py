@@ -8,9 +8,7 @@ import contextlib
 import os
 import signal
 import socket
-import socketserver
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.services import two_services
 from vclaw import ports
 from vclaw.errors import UsageError
 from vclaw.hypervisor.machine import Machine, RootDisk, Share
@@ -162,16 +161,8 @@ def begin(claw: Claw) -> Claw:
 @pytest.fixture
 def services() -> Iterator[tuple[int, int]]:
     """Two ports of the host's loopback on which something listens."""
-    servers = [
-        socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.StreamRequestHandler)
-        for _ in range(2)
-    ]
-    for server in servers:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield servers[0].server_address[1], servers[1].server_address[1]
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with two_services() as ports_of_both:
+        yield ports_of_both
 
 
 def gone(pid: int) -> bool:
