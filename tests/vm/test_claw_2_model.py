@@ -40,6 +40,7 @@ def test_a_turn_writes_a_file_into_the_hosts_workspace(
     assert set(model.authorizations) == {f"Bearer {key}"}
 
 
+@pytest.mark.full  # minutes more, for what a unit test says of the same JSON
 def test_json_is_openclaws_whole_answer(claw: Claw) -> None:
     words = ("agent", claw.name, PATIENCE, "please say ibis", "--json")
     answer = json.loads(claw.vclaw(*words, minutes=TURN_MINUTES).stdout)
@@ -57,6 +58,7 @@ def test_the_printed_address_works_in_a_browser_on_another_port_than_the_guests(
     browser.talk(url, f"please say {word}", model_server.said(word), "control-ui.png", seconds)
 
 
+@pytest.mark.full  # another minute under emulation
 def test_the_browser_is_not_let_in_from_a_foreign_origin(claw: Claw) -> None:
     """What the test before would show, did the guest not know the host's port."""
     url = f"http://claw.localhost:{claw.spec.gateway_port}/#token={claw.token}"
