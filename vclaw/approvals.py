@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vclaw import config, fsutil, schema
+from vclaw import config, fsutil, schema, variables
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import locked
 from vclaw.model import NONE
@@ -78,7 +78,7 @@ class Variable:
     path: Path  # the file that says it
 
 
-def variables(file: ProjectFile) -> list[Variable]:
+def variables_of(file: ProjectFile) -> list[Variable]:
     """What the file's env-file and env say, in the order in which later ones win.
 
     The files are read here, once: what is approved is then what is used. Raises UsageError.
@@ -93,13 +93,15 @@ def variables(file: ProjectFile) -> list[Variable]:
                 f"{file.path}, line {item.line}: the environment file {path} does not exist.",
                 "Make it, or remove the line.",
             ) from None
-        found += [Variable(where, line, path) for where, line in config.env_lines(str(path), text)]
+        found += [
+            Variable(where, line, path) for where, line in variables.lines_of(str(path), text)
+        ]
     found += [
         Variable(f"{file.path}, line {item.line}:", item.text, file.path)
         for item in file.entries.get("env", ())
     ]
     for variable in found:
-        config.split_variable(variable.where, variable.text)
+        variables.split(variable.where, variable.text)
     return found
 
 

@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vclaw import llm, ports
+from vclaw import llm, ports, variables
 from vclaw.errors import UsageError
 from vclaw.model import GATEWAY_GUEST_PORT, INTERNET, NETWORKS, ClawSpec, ImageRef, PortForward
 from vclaw.paths import Home, check_socket_length
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 """A CLAWID is the guest's hostname (RFC 1123), a folder, and part of a task's name."""
-
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 MEMORY_MIB = 4096
 MEMORY_LEAST_MIB = 2048
@@ -326,64 +324,9 @@ def check_outside(folder: Path, home: Home, what: str = "workspace") -> None:
 
 def environment(options: RunOptions, host: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The guest's variables: the project's, --env-file's, --env's; raises UsageError."""
-    found = {**options.project_env, **file_variables(options.env_file, host)}
-    found.update(variable("--env", text, host) for text in options.env)
+    found = {**options.project_env, **variables.of_files(options.env_file, host)}
+    found.update(variables.resolve("--env", text, host) for text in options.env)
     return found
-
-
-def file_variables(names: Sequence[str], host: Mapping[str, str]) -> dict[str, str]:
-    """The variables of environment files, a later file's win; raises UsageError."""
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            text = Path(name).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise UsageError(
-                f"The environment file {name} cannot be read: {reason}.", "Name a readable file."
-            ) from None
-        found.update(variable(where, line, host) for where, line in env_lines(name, text))
-    return found
-
-
-def env_lines(name: str, text: str) -> list[tuple[str, str]]:
-    """The variables of an environment file as (where, KEY[=VALUE]); # begins a comment."""
-    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
-    return [(f"{name}, line {n}:", line) for n, line in lines if line and not line.startswith("#")]
-
-
-def split_variable(where: str, text: str) -> tuple[str, str | None]:
-    """KEY=VALUE as (KEY, VALUE), KEY alone as (KEY, None); raises UsageError."""
-    key, equals, value = text.partition("=")
-    if VARIABLE.fullmatch(key) is None:
-        # A file's line is not quoted: it may be a secret, or of a file that is none of variables.
-        shown = repr(text) if where == "--env" else "this"
-        raise UsageError(f"{where} {shown} names no variable.", "Write KEY=VALUE, or KEY alone.")
-    check_value(where, key, value)
-    return key, value if equals else None
-
-
-def check_value(where: str, key: str, value: str) -> None:
-    """Raise UsageError, which does not show it, for a value that no variable can have."""
-    if "\0" in value:
-        raise UsageError(f"{where} {key} holds a zero byte.", "Give it a text.")
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # bytes of the command line or the environment that are no text
-        raise UsageError(f"{where} {key} is not UTF-8.", "Give it a text.") from None
-
-
-def variable(where: str, text: str, host: Mapping[str, str]) -> tuple[str, str]:
-    """One variable with its value, the host's where none is written; raises UsageError."""
-    key, value = split_variable(where, text)
-    if value is not None:
-        return key, value
-    if key not in host:
-        raise UsageError(
-            f"{where} {key} has no value here.", f"Set {key} before, or write {key}=VALUE."
-        )
-    check_value(where, key, host[key])
-    return key, host[key]
 
 
 def _count(text: str | None, flag: str, least: int, default: int) -> int:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
@@ -98,15 +97,10 @@ class Site:
         self.provide_runtime()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for pid in self.qemus():
             os.kill(pid, signal.SIGKILL)
-        self.server.__exit__(kind, error, trace)
+        self.server.__exit__(None, None, None)
         shutil.rmtree(self.root)
 
     def provide_runtime(self) -> None:

@@ -35,7 +35,7 @@ def read(project: Path, text: str) -> ProjectFile:
 
 def reach(project: Path, text: str) -> Reach:
     file = read(project, text)
-    return approvals.reach(file, approvals.variables(file))
+    return approvals.reach(file, approvals.variables_of(file))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.strategies import SPEC, only, quick, texts, values, words
-from vclaw import config, ports, project_file, runtime, seed
+from vclaw import config, ports, project_file, runtime, seed, variables
 from vclaw.claws import record
 from vclaw.cli import run as run_verb
 from vclaw.cli.main import VERBS, main
@@ -92,12 +92,12 @@ def test_any_folder_gives_a_name_that_can_be_used(tmp_path: Path, text: str) -> 
 @given(texts | words, st.dictionaries(words, texts, max_size=3))
 def test_a_variable_is_a_pair_or_refused(text: str, host: dict[str, str]) -> None:
     with only(UsageError):
-        key, value = config.variable("--env", text, host)
-        assert config.VARIABLE.fullmatch(key)
+        key, value = variables.resolve("--env", text, host)
+        assert variables.NAME.fullmatch(key)
         assert "\0" not in value
-    for where, line in config.env_lines("FILE", text):
+    for where, line in variables.lines_of("FILE", text):
         with only(UsageError):
-            config.variable(where, line, host)
+            variables.resolve(where, line, host)
 
 
 @quick

@@ -57,6 +57,16 @@ def spec(tmp_path: Path, **changes: Any) -> ClawSpec:
     return replace(made, **changes)
 
 
+@pytest.mark.parametrize(
+    ("url", "reached"),
+    [("http://127.0.0.1:11434", (5432, 11434)), ("http://127.0.0.1:5432", (5432,)), ("", (5432,))],
+)
+def test_the_guest_reaches_its_model_server_and_the_ports_that_were_allowed(
+    tmp_path: Path, url: str, reached: tuple[int, ...]
+) -> None:
+    assert spec(tmp_path, allow_host_port=(5432,), model_base_url=url).host_ports == reached
+
+
 def decide(
     home: Home, existing: ClawSpec | None = None, *others: ClawSpec, **options: Any
 ) -> ClawSpec:

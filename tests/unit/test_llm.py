@@ -127,3 +127,19 @@ def test_a_key_that_is_referred_to_has_a_placeholder() -> None:
 def test_ollama_is_asked_in_its_own_protocol(url: str) -> None:
     made = llm.provider_settings("ollama/qwen3:8b", url)["providers"]["ollama"]
     assert (made["baseUrl"], made["api"]) == ("http://10.0.2.2:11434", "ollama")
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://127.0.0.1:11434", 11434),
+        ("http://localhost:1234/v1", 1234),
+        ("http://10.0.2.2:8080/v1", 8080),
+        ("http://127.0.0.1/v1", 80),
+        ("https://localhost/v1", 443),
+        ("https://models.example:8443/v1", None),
+        ("", None),
+    ],
+)
+def test_only_a_server_on_the_host_itself_takes_a_port_of_it(url: str, port: int | None) -> None:
+    assert llm.host_port(url) == port

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"There is no {path}.", "`vclaw init` writes one.") from None
     if file.path.name != FILE_NAME:
         raise UsageError(f"{path} is not a {FILE_NAME}.", f"Name a project's {FILE_NAME}.")
-    wanted = approvals.reach(file, approvals.variables(file))
+    wanted = approvals.reach(file, approvals.variables_of(file))
     home = Home.from_env()
     if not wanted:
         print(f"{file.path}: needs no approval")

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from vclaw import config, identity
+from vclaw import identity, variables
 from vclaw.claws import environment, record
 from vclaw.cli import output
 from vclaw.cli.parser import Help
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         given = given_variables(args.words, args.env_file, stdin=args.stdin)
         return _change(paths, given, timeout, "set")
     for number, word in enumerate(args.words, 1):
-        if config.split_variable(f"Word {number}:", word)[1] is not None:
+        if variables.split(f"Word {number}:", word)[1] is not None:
             raise UsageError(f"Word {number} has a value.", "Give the names of variables alone.")
     return _change(paths, dict.fromkeys(args.words), timeout, "removed")
 
@@ -117,17 +117,17 @@ def given_variables(
         raise UsageError("There is nothing to set.", "Write KEY, KEY=VALUE or --env-file FILE.")
     if stdin and (len(words) != 1 or "=" in words[0]):
         raise UsageError("--stdin is the value of one KEY.", "Name it, without a value.")
-    found = config.file_variables(files, host)
+    found = variables.of_files(files, host)
     for number, word in enumerate(words, 1):
         where = f"Word {number}:"
-        key, value = config.split_variable(where, word)
+        key, value = variables.split(where, word)
         if value is None and stdin:
             value = sys.stdin.read().removesuffix("\n")
         elif value is None and key not in host and sys.stdin.isatty():
             value = _ask(key)
         if value is None:
-            key, value = config.variable(where, word, host)
-        config.check_value(where, key, value)
+            key, value = variables.resolve(where, word, host)
+        variables.check_value(where, key, value)
         found[key] = value
     return found
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vclaw import approvals, config, identity, project_file
+from vclaw import approvals, config, identity, project_file, variables
 from vclaw.approvals import Reach, Variable
 from vclaw.claws import record
 from vclaw.cli import output
@@ -43,7 +43,7 @@ class Plan:
 def look(home: Home, args: argparse.Namespace, settings: Mapping[str, Setting]) -> Plan:
     """Read the project's file and merge it with the flags; raises UsageError, asks nothing."""
     file = _find(home, args, settings)
-    given = tuple(approvals.variables(file)) if file is not None else ()
+    given = tuple(approvals.variables_of(file)) if file is not None else ()
     wanted = approvals.reach(file, given) if file is not None else frozenset()
     before = approvals.approved(home, file) if wanted and file is not None else frozenset()
     merged = merge(settings, vars(args), file, {}, {})
@@ -75,7 +75,7 @@ def options_of(home: Home, plan: Plan) -> RunOptions:
         return plan.options
     if plan.unapproved:
         _require_approval(home, plan.file, plan)
-    env = dict(config.variable(item.where, item.text, os.environ) for item in plan.variables)
+    env = dict(variables.resolve(item.where, item.text, os.environ) for item in plan.variables)
     return replace(plan.options, project_env=env)
 
 
