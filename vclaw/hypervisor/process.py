@@ -71,8 +71,10 @@ def start_mark(pid: int) -> str:
         return ""
     # The second field is the program's name in parentheses and may hold anything.
     fields = stat.rpartition(")")[2].split()
-    state, ticks = fields[0], fields[19]
-    return "" if state in "ZX" else f"{boot_id()}:{ticks}"
+    state, threads, ticks = fields[0], int(fields[17]), fields[19]
+    # Its first thread may be over while others still hold its ports and its disk's lock.
+    gone = state in "ZX" and threads <= 1
+    return "" if gone else f"{boot_id()}:{ticks}"
 
 
 def boot_id() -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,27 @@ def test_a_running_child_is_alive(spawn: Spawn) -> None:
     assert child.started
     assert child.alive
     assert start_mark(child.pid) == child.started
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_process_lives_until_the_last_of_its_threads_is_over(spawn: Spawn) -> None:
+    """A thread that still runs holds what the process has open, its ports among that."""
+    exit_of_one_thread = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+    child = spawn(
+        *(sys.executable, "-c"),
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); "
+        f"ctypes.CDLL(None).syscall({exit_of_one_thread}, 0)",
+    )
+    deadline = time.monotonic() + 10
+    while ") Z " not in Path(f"/proc/{child.pid}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert start_mark(child.pid)
+    child.kill()
+    deadline = time.monotonic() + 10
+    while start_mark(child.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_zombie_is_dead(spawn: Spawn) -> None:
