@@ -7,14 +7,17 @@ for plain doit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vclaw.tasks import boot, disk, image, ready, runtime, seed
+from vclaw.tasks import boot, disk, image, ready, runtime, seed, template
 
 from vclaw.config import READY_TIMEOUT_SECS
 from vclaw.model import ClawSpec
 from vclaw.paths import Home
 from vclaw.progress import Progress
+
+if TYPE_CHECKING:
+    from vclaw.templates.recipe import Recipe
 
 
 def pipeline(
@@ -24,6 +27,7 @@ def pipeline(
     return [
         image.task(home, spec.image, progress),
         runtime.task(home, spec, progress),
+        *(template.task(home, recipe, progress) for recipe in _templates(home, spec)),
         *claw_stages(home, spec, progress, timeout),
     ]
 
@@ -33,11 +37,34 @@ def claw_stages(
 ) -> list[dict[str, Any]]:
     """The stages that belong to one claw alone."""
     return [
-        disk.task(home, spec, progress),
+        disk.task(home, spec, _templates(home, spec), progress),
         seed.task(home, spec),
-        boot.task(home, spec),
+        boot.task(home, spec, progress),
         ready.task(home, spec, progress, timeout),
     ]
+
+
+def _templates(home: Home, spec: ClawSpec) -> list[Recipe]:
+    """The template that the claw begins from: none or one.
+
+    Which one depends on the image's digest, so that there is none while that is not known. A
+    claw that has its disk has begun.
+    """
+    from vclaw import boot as machines
+    from vclaw import disk as disks
+    from vclaw.engine import holds
+    from vclaw.errors import VclawError
+    from vclaw.images import store as images
+    from vclaw.templates import recipe
+
+    paths = home.claw(spec.name)
+    if not spec.template or holds(disks.is_whole, paths)():
+        return []
+    try:
+        meta = images.load(home, spec.image)
+        return [] if meta is None else [recipe.of(spec, machines.machine(paths), meta)]
+    except (VclawError, OSError):
+        return []  # the stages say what is wrong
 
 
 def everything(home: Home, progress: Progress) -> Iterator[dict[str, Any]]:
@@ -61,5 +88,8 @@ def everything(home: Home, progress: Progress) -> Iterator[dict[str, Any]]:
         task["name"]: task for task in (runtime.task(home, spec, progress) for spec in claws)
     }
     yield from runtimes.values()
+    recipes = [recipe for spec in claws for recipe in _templates(home, spec)]
+    for recipe in {recipe.key: recipe for recipe in recipes}.values():
+        yield template.task(home, recipe, progress)
     for spec in claws:
         yield from claw_stages(home, spec, progress, READY_TIMEOUT_SECS)

@@ -8,9 +8,10 @@ from vclaw import boot, runtime
 from vclaw.engine import holds, step
 from vclaw.model import ClawSpec
 from vclaw.paths import Home
+from vclaw.progress import Progress
 
 
-def task(home: Home, spec: ClawSpec) -> dict[str, Any]:
+def task(home: Home, spec: ClawSpec, progress: Progress) -> dict[str, Any]:
     """The task `boot:my-claw`: up to date while that very process lives and can be reached."""
     paths = home.claw(spec.name)
     runtime_paths = home.runtime(runtime.key(spec.openclaw_version, spec.image.arch))
@@ -18,7 +19,7 @@ def task(home: Home, spec: ClawSpec) -> dict[str, Any]:
         "basename": "boot",
         "name": spec.name,
         "doc": f"boot {spec.name}",
-        "actions": [step(boot.ensure, paths)],
+        "actions": [step(boot.ensure, paths, progress)],
         "file_dep": [
             str(paths.machine),
             str(paths.seed),

@@ -15,9 +15,14 @@ def task(home: Home, ref: ImageRef, progress: Progress) -> dict[str, Any]:
     """The task `image:debian-12`; a cached image is not looked into again."""
     return {
         "basename": "image",
-        "name": ref.key.replace("_", "-"),
+        "name": name(ref),
         "doc": f"fetch or build {ref.name}",
         "actions": [step(store.fetch, home, ref, progress)],
         "targets": [str(home.image(ref).meta), str(home.image(ref).image)],
         "uptodate": [holds(store.load, home, ref)],
     }
+
+
+def name(ref: ImageRef) -> str:
+    """The task's name, without its basename."""
+    return ref.key.replace("_", "-")

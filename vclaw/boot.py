@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vclaw import fsutil
+from vclaw import crashpoints, fsutil
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.process import Process
 from vclaw.lock import locked
@@ -20,26 +20,32 @@ from vclaw.paths import ClawPaths
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     from vclaw.hypervisor import Spawn
-    from vclaw.hypervisor.machine import Machine, RootDisk
+    from vclaw.hypervisor.machine import Machine, Memory, RootDisk
+    from vclaw.progress import Progress
 
 CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 """The kernel's name of the serial console on each machine."""
 
 
-def ensure(paths: ClawPaths) -> None:
+def ensure(paths: ClawPaths, progress: Progress) -> None:
     """Start the claw's virtual machine, unless it runs with these very settings.
 
     Its ports can change while it runs, so they are no part of these: they are made right.
     Raises UsageError where it runs with others, VclawError where it does not start.
     """
+    from vclaw.templates import clone
+
     with locked(paths.lock):
         told = machine(paths)
-        argv = command(paths, told)
         running = current(paths)
+        if running is not None and clone.step(paths) in (clone.FRESH, clone.BEGUN):
+            # Its start was cut off: what runs there is nobody's yet.
+            running.end(patience=0.0)
+            running = None
         if running is None:
             check_workspace(told)
-            _start(paths, argv, told)
-        elif list(running.argv) == argv:
+            _start(paths, told, progress)
+        elif _has_settings(running, paths, told):
             from vclaw import disk
 
             disk.settle(paths)
@@ -52,27 +58,82 @@ def ensure(paths: ClawPaths) -> None:
             )
 
 
-def _start(paths: ClawPaths, argv: list[str], told: Machine) -> None:
-    from vclaw import disk, hypervisor
+def _has_settings(running: Process, paths: ClawPaths, told: Machine) -> bool:
+    """Whether a process runs with the command line that it would be given now."""
+    from vclaw import hypervisor
+
+    memory = hypervisor.current().memory_of(running.argv)
+    return list(running.argv) == command(paths, told, memory)
+
+
+def _start(paths: ClawPaths, told: Machine, progress: Progress) -> None:
+    from vclaw import disk
     from vclaw.claws import installed
+    from vclaw.templates import clone
 
     make_folders(paths)
     paths.ready.unlink(missing_ok=True)
     installed.save(paths, told.runtime)
+    fresh = clone.step(paths) == clone.FRESH
     try:
         with state_held(paths, told) as held:
-            spawn = _spawner(paths, told, held)
-            hypervisor.current().start(argv, paths, spawn, lambda process: _record(paths, process))
+            if fresh and _went_on(paths, told, held, progress):
+                return
+            # From here on the saved guest would meet a disk that it does not know.
+            forget(paths.clone)
+            launch(paths, told, held)
         forward(paths, told)
     except VclawError:
         # Nobody could reach it: better none than one without its ports.
-        process = current(paths)
-        if process is not None:
-            process.end()
+        _end(paths)
         raise
     finally:
         # Interrupted or not, from here on a guest may use this disk: it is no fresh copy.
         disk.settle(paths)
+
+
+def _went_on(paths: ClawPaths, told: Machine, held: Sequence[int], progress: Progress) -> bool:
+    """Let the template's guest go on as this claw's; False where that cannot be, which is said.
+
+    Raises VclawError where its ports cannot be had, which a boot would not have either.
+    """
+    from vclaw import disk, hypervisor
+    from vclaw.paths import TemplatePaths
+    from vclaw.templates import clone
+
+    made = disk.load(paths.disk_meta)
+    assert made is not None  # the disk stage comes first
+    try:
+        with clone.opened(paths, TemplatePaths(Path(made.base))) as saved:
+            launch(paths, told, (*held, saved.memory_fd, saved.device_fd), saved.memory)
+            hypervisor.current().load(paths, saved.device_fd, memory=False)
+            crashpoints.reach("clone.loaded")
+            forward(paths, told)
+            clone.let_go(paths, saved)
+        return True
+    except UsageError:
+        raise
+    except VclawError as error:
+        progress.say(f"the template does not serve: {error.message} The claw boots by itself.")
+        _end(paths)
+        return False
+
+
+def launch(
+    paths: ClawPaths, told: Machine, held: Sequence[int], memory: Memory | None = None
+) -> None:
+    """Start the hypervisor, which inherits the descriptors `held`, and record its process."""
+    from vclaw import hypervisor
+
+    argv = command(paths, told, memory)
+    spawn = _spawner(paths, told, held)
+    hypervisor.current().start(argv, paths, spawn, lambda process: _record(paths, process))
+
+
+def _end(paths: ClawPaths) -> None:
+    process = current(paths)
+    if process is not None:
+        process.end()
 
 
 def machine(paths: ClawPaths) -> Machine:
@@ -88,18 +149,18 @@ def machine(paths: ClawPaths) -> Machine:
         ) from None
 
 
-def command(paths: ClawPaths, machine: Machine) -> list[str]:
+def command(paths: ClawPaths, machine: Machine, memory: Memory | None = None) -> list[str]:
     """The command line for this claw as its files describe it, the wall's words first."""
     from vclaw import hypervisor
     from vclaw.model import OPEN
 
     root = root_disk(paths, machine)
-    argv = hypervisor.current().argv(machine, root, paths)
+    argv = hypervisor.current().argv(machine, root, paths, memory)
     if machine.network == OPEN:
         return argv
     from vclaw.wall import start
 
-    return start.argv(machine, root, paths, argv)
+    return start.argv(machine, root, paths, argv, memory)
 
 
 def _spawner(paths: ClawPaths, machine: Machine, held: Sequence[int]) -> Spawn:
@@ -176,17 +237,26 @@ def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:
     """The claw's own disk as the hypervisor needs to know it."""
     from vclaw import disk
     from vclaw.hypervisor.machine import DirectBoot, RootDisk
+    from vclaw.paths import TemplatePaths
 
     meta = disk.load(paths.disk_meta)
     if meta is None:
         raise VclawError(
             f"{paths.root.name} has no disk yet.", "`vclaw run` makes it; run that again."
         )
+    # A disk that lies over a template's boots with the kernel that is kept there.
+    base = TemplatePaths(Path(meta.base)) if meta.base else None
+    if base is not None and not base.disk.is_file():
+        raise VclawError(
+            f"The template {base.root} is gone, and the claw's disk holds only what it changed.",
+            f"Put it back, or remove the claw: vclaw rm {paths.root.name}",
+        )
     direct = None
     if meta.boot == "kernel":
         cmdline = kernel_cmdline(meta.cmdline, machine)
-        direct = DirectBoot(paths.kernel, paths.initrd, cmdline)
-    return RootDisk(paths.disk, meta.format, direct)
+        kernel, initrd = disk.boot_files(paths, meta)
+        direct = DirectBoot(kernel, initrd, cmdline)
+    return RootDisk(paths.disk, meta.format, direct, base.disk if base is not None else None)
 
 
 def kernel_cmdline(root: str, machine: Machine) -> str:
@@ -239,6 +309,10 @@ def is_reachable(paths: ClawPaths) -> bool:
     if not is_up(paths):
         return False
     from vclaw.model import OPEN
+    from vclaw.templates import clone
+
+    if clone.step(paths) in (clone.FRESH, clone.BEGUN):
+        return False  # its start was cut off
 
     told = machine(paths)
     if told.network == OPEN:

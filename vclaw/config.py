@@ -49,6 +49,7 @@ class RunOptions:
     model_base_url: str | None = None
     state: str | None = None
     read_only_workspace: bool | None = None
+    no_template: bool | None = None
     project_env: Mapping[str, str] = field(default_factory=dict)  # vclaw.yaml's; flags win
 
 
@@ -129,6 +130,14 @@ def _usual_network(env: Mapping[str, str]) -> str:
     return name
 
 
+def _usual_template(env: Mapping[str, str]) -> bool:
+    """Whether a claw of which nothing was said begins from a template."""
+    word = env.get("VCLAW_TEMPLATE") or "yes"
+    if word not in ("yes", "no"):
+        raise UsageError(f"VCLAW_TEMPLATE is {word!r}.", "Say yes or no.")
+    return word == "yes"
+
+
 def _host_ports(texts: Sequence[str]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(ports.number(text, "--allow-host-port") for text in texts))
 
@@ -156,6 +165,7 @@ def _fresh(name: str, folder: Path) -> ClawSpec:
         gateway_port=0,
         ssh_port=0,
         network=_usual_network(os.environ),
+        template=_usual_template(os.environ),
     )
 
 
@@ -196,6 +206,7 @@ def _given(
         model_base_url=url,
         state=base.state if options.state is None else state(options.state, folder, home),
         read_only_workspace=base.read_only_workspace if read_only is None else read_only,
+        template=base.template and not options.no_template,
     )
 
 
@@ -246,12 +257,17 @@ def check_same(existing: ClawSpec, wanted: ClawSpec) -> None:
         ("state folder", existing.state or "its own", wanted.state or "its own"),
         ("OpenClaw version", existing.openclaw_version, wanted.openclaw_version),
         ("disk size", existing.disk_gib, wanted.disk_gib),
+        ("disk", _kind_of_disk(existing), _kind_of_disk(wanted)),
     ):
         if old != new:
             raise UsageError(
                 f"There is a claw {existing.name} already, and its {what} is {old}, not {new}.",
                 f"Choose another --name, or remove that claw: vclaw rm {existing.name}",
             )
+
+
+def _kind_of_disk(spec: ClawSpec) -> str:
+    return "one over a template's" if spec.template else "one of its own"
 
 
 def workspace(text: str | None) -> Path:

@@ -17,11 +17,12 @@ from vclaw.hypervisor.process import boot_id
 
 if TYPE_CHECKING:
     from vclaw.images.meta import ImageMeta
-    from vclaw.paths import ClawPaths, ImagePaths
+    from vclaw.paths import ClawPaths, ImagePaths, TemplatePaths
     from vclaw.progress import Progress, Task
 
 STEPS: tuple[schema.Step, ...] = (
     lambda old: {**old, "source": "", "signed_by": "", "kernel_digest": "", "initrd_digest": ""},
+    lambda old: {**old, "base": ""},
 )
 """What brings an older disk.json up to date; see `vclaw.schema`."""
 
@@ -51,6 +52,7 @@ class DiskMeta:
     signed_by: str  # fingerprint of the OpenPGP key, "" where nothing was signed
     kernel_digest: str  # sha256:<hex> of vmlinuz, "" for firmware
     initrd_digest: str  # sha256:<hex> of initrd.img, "" for firmware
+    base: str  # folder of the template whose disk this one lies over, "" for one of its own
     unsynced: str  # the host's boot id while a power cut could still damage the copy, then ""
 
 
@@ -96,6 +98,7 @@ def create(
         proc.need("qemu-img", "a disk in the format qcow2")
     # Without a valid disk.json no guest has used what an interrupted copy left here.
     claw.disk_meta.unlink(missing_ok=True)
+    claw.clone.unlink(missing_ok=True)
     crashpoints.reach("disk.unlisted")
     # Writing hundreds of MiB out takes longer than copying them: `settle` does it while the
     # guest boots already. Where the system names no boots, a lost copy could not be noticed.
@@ -113,6 +116,38 @@ def create(
     return made
 
 
+def create_over(template: TemplatePaths, claw: ClawPaths) -> DiskMeta:
+    """Make the disk of a claw, whose lock the caller holds, over a template's, which it reads.
+
+    It is a qcow2 image of nothing but what the guest will change. Raises UsageError where
+    qemu-img is missing, VclawError where the template's disk.json is damaged.
+    """
+    from vclaw.templates import clone
+
+    under = load(template.disk_meta)
+    if under is None:
+        raise VclawError(f"The template {template.root.name} has no disk.json.")
+    program = proc.need("qemu-img", "a disk over a template's")
+    claw.disk_meta.unlink(missing_ok=True)
+    crashpoints.reach("disk.unlisted")
+    with fsutil.replacing(claw.disk, mode=0o600) as target:
+        words: list[str | Path] = [program, "create", "-q", "-f", "qcow2", "-F", under.format]
+        proc.run([*words, "-b", template.disk, target])
+    crashpoints.reach("disk.placed")
+    clone.mark(claw, clone.FRESH)
+    made = replace(under, format="qcow2", base=str(template.root), unsynced="")
+    _save(claw, made)
+    return made
+
+
+def boot_files(claw: ClawPaths, made: DiskMeta) -> tuple[Path, Path]:
+    """Kernel and initrd that a disk boots with directly: a template's lie with it."""
+    from vclaw.paths import TemplatePaths
+
+    files = TemplatePaths(Path(made.base)) if made.base else claw
+    return files.kernel, files.initrd
+
+
 def _describe(meta: ImageMeta, size: int, host_boot: str) -> DiskMeta:
     """What disk.json keeps of the image; that may be gone from the cache tomorrow."""
     return DiskMeta(
@@ -126,6 +161,7 @@ def _describe(meta: ImageMeta, size: int, host_boot: str) -> DiskMeta:
         signed_by=meta.signed_by,
         kernel_digest=meta.kernel_digest,
         initrd_digest=meta.initrd_digest,
+        base="",
         unsynced=host_boot,
     )
 

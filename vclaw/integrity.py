@@ -162,10 +162,8 @@ def claw(home: Home, paths: ClawPaths, progress: Progress) -> Iterator[Check]:
     yield Check(f"claw {name}: disk", f"made from {made.image} {made.digest}{signed}")
     hint = f"`vclaw rm {name}` removes the claw; make it anew from an image that holds."
     if made.boot == "kernel":
-        for path, recorded in (
-            (paths.kernel, made.kernel_digest),
-            (paths.initrd, made.initrd_digest),
-        ):
+        digests = (made.kernel_digest, made.initrd_digest)
+        for path, recorded in zip(disk.boot_files(paths, made), digests, strict=True):
             yield _file(f"claw {name}: {path.name}", path, recorded, hint, progress)
     yield from _origin(home, made, progress)
     yield from _installed(paths, progress)

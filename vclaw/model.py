@@ -87,6 +87,7 @@ class ClawSpec:
     model_base_url: str = ""  # as the user gave it: the host's 127.0.0.1 is another in the guest
     state: Path | None = None  # OpenClaw's state folder where it is kept outside the claw
     read_only_workspace: bool = False
+    template: bool = True  # whether its disk may lie over a template's
 
     @property
     def host_ports(self) -> tuple[int, ...]:

@@ -109,6 +109,50 @@ class RuntimePaths(Folder):
         return self.root / "manifest.json"
 
 
+class TemplatePaths(Folder):
+    """The files of one template, all in `root`."""
+
+    @property
+    def meta(self) -> Path:
+        """template.json: what it was made of."""
+        return self.root / "template.json"
+
+    @property
+    def disk(self) -> Path:
+        """disk.img: the guest's disk as it was then; claws' disks lie over it."""
+        return self.root / "disk.img"
+
+    @property
+    def disk_meta(self) -> Path:
+        """disk.json: format, size, origin and boot method of disk.img."""
+        return self.root / "disk.json"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel that disk.img boots with, where it is booted directly."""
+        return self.root / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """The initrd that belongs to `kernel`."""
+        return self.root / "initrd.img"
+
+    @property
+    def memory(self) -> Path:
+        """The guest's memory; a sparse file."""
+        return self.root / "memory"
+
+    @property
+    def device(self) -> Path:
+        """The state of the hypervisor's devices at that moment."""
+        return self.root / "device"
+
+    @property
+    def users(self) -> Path:
+        """Folder of notes, one a claw whose disk lies over this one's: its path."""
+        return self.root / "users"
+
+
 class ClawPaths(Folder):
     """The files of one claw, all in `root` (0700)."""
 
@@ -161,6 +205,21 @@ class ClawPaths(Folder):
     def initrd(self) -> Path:
         """The initrd that belongs to `kernel`."""
         return self.root / "initrd.img"
+
+    @property
+    def clone(self) -> Path:
+        """clone.json: how far the guest has come that goes on from a template's."""
+        return self.root / "clone.json"
+
+    @property
+    def memory(self) -> Path:
+        """The guest's memory, where that is kept in a file."""
+        return self.root / "memory"
+
+    @property
+    def device(self) -> Path:
+        """The state of the hypervisor's devices, where it is kept."""
+        return self.root / "device"
 
     @property
     def seed(self) -> Path:
@@ -315,8 +374,13 @@ class Home:
         return self.cache / "runtimes"
 
     @property
+    def templates(self) -> Path:
+        """One folder for each template."""
+        return self.cache / "templates"
+
+    @property
     def locks(self) -> Path:
-        """Lock files of images and runtimes."""
+        """Lock files of images, runtimes and templates."""
         return self.cache / "locks"
 
     @property
@@ -351,6 +415,14 @@ class Home:
     def runtime(self, key: str) -> RuntimePaths:
         """The files of one runtime disk."""
         return RuntimePaths(self.runtimes / key)
+
+    def template(self, key: str) -> TemplatePaths:
+        """The files of one template."""
+        return TemplatePaths(self.templates / key)
+
+    def template_failure(self, key: str) -> Path:
+        """Why this template could not be made, where it could not."""
+        return self.templates / f".{key}.failed"
 
     def claw(self, name: str) -> ClawPaths:
         """The files of one claw."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from typing import Any
 from vclaw import crashpoints, fsutil, llm, openclaw
 from vclaw.identity import Identity
 from vclaw.model import ClawSpec
+
+SIZE_STEP = 4 * 2**20
+"""The seed disk's size in bytes is a multiple of it; a hole fills the rest."""
 
 SEED_UNIT = "vclaw-seed.service"
 GUEST_FILES = (
@@ -64,6 +68,19 @@ def guest_settings(
             "authorized": identity.client_public,
         },
         "ca": ca,
+    }
+    return _numbered(settings)
+
+
+def template_settings(*, owner: tuple[int, int], emulated: bool) -> dict[str, Any]:
+    """What a guest is told that is kept as a template: nothing of any claw's."""
+    settings = {
+        "schema": 1,
+        "template": True,
+        "hostname": "vclaw",
+        "uid": owner[0],
+        "gid": owner[1],
+        "emulated": emulated,
     }
     return _numbered(settings)
 
@@ -153,6 +170,9 @@ def write_iso(files: Mapping[str, bytes], target: Path) -> None:
         iso.add_fp(io.BytesIO(data), len(data), plain, rr_name=name, joliet_path=f"/{path}")
     with fsutil.replacing(target, mode=0o600) as temporary:
         iso.write(str(temporary))
+        # A guest that goes on from a saved one takes the disk to be as large as it was then.
+        size = temporary.stat().st_size
+        os.truncate(temporary, -(-size // SIZE_STEP) * SIZE_STEP)
     iso.close()
 
 

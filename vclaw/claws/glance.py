@@ -37,6 +37,7 @@ SPEC = {
     "model_base_url": (str,),
     "state": (str, type(None)),
     "read_only_workspace": (bool,),
+    "template": (bool,),
 }
 """The members of claw.json and their types; `record.to_json` writes them."""
 

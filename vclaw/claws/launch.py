@@ -9,10 +9,12 @@ from vclaw.claws import prepare, record, status
 from vclaw.claws.prepare import Prepared
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
+from vclaw.images import store
 from vclaw.lock import BUSY_SECONDS, locked
+from vclaw.model import ClawSpec
 from vclaw.paths import Home
 from vclaw.progress import Progress
-from vclaw.tasks import pipeline
+from vclaw.tasks import image, pipeline
 from vclaw.timeline import Stage
 
 
@@ -29,7 +31,6 @@ def launch(
     prepared = prepare.prepare(home, options, progress)
     took = [Stage("prepare", began, time.time())]
     spec, paths = prepared.spec, prepared.paths
-    stages = pipeline(home, spec, progress, timeout)
     if not providers.of_claw(paths, spec):
         progress.say(providers.missing(spec.name))
     goal = f"{'ready' if wait else 'boot'}:{spec.name}"
@@ -39,7 +40,7 @@ def launch(
             boot.forget(paths.last_error)
         try:
             try:
-                engine.run(stages, goal, paths.doit_db, progress, took.append)
+                _run(home, spec, goal, progress, timeout, took)
             finally:
                 kept = timeline.keep(paths, took, running=running)
         except UsageError:
@@ -51,3 +52,23 @@ def launch(
     if kept is not None:
         progress.say(f"time: {timeline.line(kept)}")
     return prepared
+
+
+def _run(
+    home: Home, spec: ClawSpec, goal: str, progress: Progress, timeout: float, took: list[Stage]
+) -> None:
+    """Run the stages up to `goal`; those that are over are appended to `took`."""
+    database = home.claw(spec.name).doit_db
+
+    def on_stage(stage: Stage) -> None:
+        if stage.name not in {known.name for known in took}:
+            took.append(stage)
+
+    def run(goal: str) -> None:
+        stages = pipeline(home, spec, progress, timeout)
+        engine.run(stages, goal, database, progress, on_stage)
+
+    # Which template fits is known only once the image is there.
+    if spec.template and store.load(home, spec.image) is None:
+        run(f"image:{image.name(spec.image)}")
+    run(goal)

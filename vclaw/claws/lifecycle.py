@@ -26,6 +26,7 @@ from vclaw.hypervisor.process import Process
 from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
+from vclaw.templates import clone
 
 QUIESCE_SECONDS = 30.0
 """What OpenClaw is given to end its work before a pause."""
@@ -131,6 +132,8 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
         crashpoints.reach("stop.ended")
         disk.settle(paths)
         boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error)
+        if clone.step(paths) != clone.FRESH:
+            boot.forget(paths.clone)
 
 
 def _end(paths: ClawPaths, process: Process) -> None:

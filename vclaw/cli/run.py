@@ -84,6 +84,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"how long to wait for OpenClaw (default: {READY_TIMEOUT_SECS})",
     )
+    add(
+        "--no-template",
+        action="store_true",
+        help="boot the claw itself, with a disk of its own, instead of beginning from a booted "
+        "guest that is kept (also VCLAW_TEMPLATE=no)",
+    )
     add("--no-wait", action="store_true", help="return once the virtual machine runs")
     add("--json", action="store_true", help="print the result as JSON, with the token")
 

@@ -7,8 +7,10 @@ later) with the standard library alone.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -17,17 +19,31 @@ from typing import Any
 import apply  # beside this file on the seed disk
 
 PORT = "/dev/virtio-ports/org.vclaw.agent"
+INTRODUCED = apply.RUN / "introduced"
+"""Once a guest that went on from a saved one knows that it is another, its uptime then."""
+
+BLKFLSBUF = 0x1261
+RNDADDENTROPY = 0x40085203
+RNDRESEEDCRNG = 0x5207
+"""Requests of ioctl(2), from linux/fs.h and linux/random.h."""
+
 IDLE_SECONDS = 0.25
 """Pause between reads while the host is not connected: the port then reads as at its end."""
 
 
 def status(_request: dict[str, Any]) -> dict[str, Any]:
-    """What apply.py did so far, with times in seconds of uptime, what is true now, and `OPS`."""
+    """What apply.py did so far, what is true now, and `OPS`.
+
+    Times are in seconds of uptime; of a guest that went on from a saved one, since then.
+    """
     try:
         report: dict[str, Any] = json.loads(apply.REPORT.read_text())
     except FileNotFoundError:
         report = {}
-    report["uptime"] = float(Path("/proc/uptime").read_text().split()[0])
+    began = float(apply.text_of(INTRODUCED) or 0)
+    report["uptime"] = apply.uptime() - began
+    for step in report.get("steps", ()):
+        step["start"], step["end"] = step["start"] - began, step["end"] - began
     report["mounts"] = [
         path for path in ("/workspace", "/var/lib/openclaw") if os.path.ismount(path)
     ]
@@ -71,9 +87,50 @@ def environment(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def freeze(_request: dict[str, Any]) -> dict[str, Any]:
+    """Make the guest one that can be saved and go on as several others.
+
+    Nothing is left of the seed disk, in whose place each has another, nor of a random stream.
+    """
+    subprocess.run(["umount", str(apply.SEED.parent)], stdin=subprocess.DEVNULL, check=True)
+    with Path("/dev/disk/by-id/virtio-seed").open("rb") as disk:
+        fcntl.ioctl(disk, BLKFLSBUF)
+    Path("/var/lib/systemd/random-seed").unlink(missing_ok=True)
+    subprocess.run(["sync"], stdin=subprocess.DEVNULL, check=True)
+    return {}
+
+
+def introduce(request: dict[str, Any]) -> dict[str, Any]:
+    """Tell a guest that went on from a saved one that it is another: clock, randomness, ids.
+
+    The rest is on its seed disk. May be repeated.
+    """
+    set_clock(request)
+    if not INTRODUCED.exists():
+        stir(bytes.fromhex(request["entropy"]))
+        apply.write(Path("/etc/machine-id"), os.urandom(16).hex() + "\n", 0o444)
+        # The journal keeps its files by that id.
+        systemctl("restart", "systemd-journald.service")
+        apply.write(INTRODUCED, str(apply.uptime()))
+    systemctl("restart", "vclaw-seed.service")
+    return {}
+
+
+def stir(entropy: bytes) -> None:
+    """Give the kernel's random generator what no other guest has (random(4))."""
+    with Path("/dev/urandom").open("wb") as device:
+        size = len(entropy)
+        fcntl.ioctl(device, RNDADDENTROPY, struct.pack(f"ii{size}s", size * 8, size, entropy))
+        fcntl.ioctl(device, RNDRESEEDCRNG)
+
+
+def systemctl(*words: str) -> None:
+    subprocess.run(["systemctl", "--no-block", *words], stdin=subprocess.DEVNULL, check=True)
+
+
 def poweroff(_request: dict[str, Any]) -> dict[str, Any]:
     """Begin an orderly shutdown."""
-    subprocess.run(["systemctl", "--no-block", "poweroff"], stdin=subprocess.DEVNULL, check=True)
+    systemctl("poweroff")
     return {}
 
 
@@ -83,6 +140,8 @@ OPS = {
     "journal": journal,
     "unit": unit,
     "environment": environment,
+    "freeze": freeze,
+    "introduce": introduce,
     "poweroff": poweroff,
 }
 

@@ -23,6 +23,7 @@ REPORT = RUN / "report.json"
 RUNTIME = Path("/opt/openclaw")
 STATE = Path("/var/lib/openclaw")
 CACHE = Path("/var/cache/openclaw")
+WARM = Path("/run/vclaw-warm")
 LAID = Path("/etc/vclaw/openclaw.json")
 USER = "claw"
 GATEWAY = "openclaw.service"
@@ -33,7 +34,7 @@ def main() -> int:
     guest = json.loads((SEED / "guest.json").read_text())
     report: dict[str, Any] = {"applied": "", "steps": [], "error": ""}
     RUN.mkdir(mode=0o755, exist_ok=True)
-    for step in STEPS:
+    for step in TEMPLATE_STEPS if guest.get("template") else STEPS:
         started = uptime()
         try:
             step(guest)
@@ -54,10 +55,14 @@ def channel(_guest: dict[str, Any]) -> None:
     """Units first: the agent tells the host of all that follows."""
     units = Path("/run/systemd/system")
     units.mkdir(parents=True, exist_ok=True)
+    changed = False
     for unit in SEED.glob("*.service"):
-        if unit.name != "vclaw-seed.service":
-            shutil.copyfile(unit, units / unit.name)
-    call("systemctl", "daemon-reload")
+        there = units / unit.name
+        if unit.name != "vclaw-seed.service" and text_of(there) != unit.read_text():
+            shutil.copyfile(unit, there)
+            changed = True
+    if changed:  # a second or two of an emulated guest
+        call("systemctl", "daemon-reload")
     call("systemctl", "start", "--no-block", "vclaw-agent.service")
 
 
@@ -108,20 +113,31 @@ def ssh(guest: dict[str, Any]) -> None:
     call("systemctl", "restart", "--no-block", "ssh.service")
 
 
-def mounts(guest: dict[str, Any]) -> None:
-    """The runtime disk, the workspace and OpenClaw's state."""
+def runtime(_guest: dict[str, Any]) -> None:
+    """The disk with node and OpenClaw."""
     for module in ("9pnet_virtio", "9p", "squashfs"):
         subprocess.run(["modprobe", module], stdin=subprocess.DEVNULL)
     mount("/dev/disk/by-id/virtio-runtime", RUNTIME, "squashfs", "ro")
+    for name in ("openclaw", "node", "npm", "npx"):
+        link = Path("/usr/local/bin") / name
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to(RUNTIME / "bin" / name)
+
+
+def warm(guest: dict[str, Any]) -> None:
+    """What a gateway's start reads, into memory: a template's clones find it there."""
+    WARM.mkdir(mode=0o700, exist_ok=True)
+    os.chown(WARM, guest["uid"], guest["gid"])
+    call("/usr/bin/env", "VCLAW_WARM=1", "/bin/sh", str(SEED / "warm.sh"))
+
+
+def mounts(guest: dict[str, Any]) -> None:
+    """The workspace and OpenClaw's state."""
     for share in guest["shares"]:
         options = "trans=virtio,version=9p2000.L,msize=262144,cache=mmap"
         mount(
             share["tag"], Path(share["path"]), "9p", options + (",ro" if share["readonly"] else "")
         )
-    for name in ("openclaw", "node", "npm", "npx"):
-        link = Path("/usr/local/bin") / name
-        if not link.is_symlink() and not link.exists():
-            link.symlink_to(RUNTIME / "bin" / name)
 
 
 def certificates(guest: dict[str, Any]) -> None:
@@ -147,7 +163,7 @@ def configuration(guest: dict[str, Any]) -> None:
         write(path, json.dumps(new, indent=2) + "\n", 0o600)
         os.chown(path, *owner)
     write(LAID, json.dumps(guest["openclaw"]), 0o600)
-    for folder in (STATE / "workspace", CACHE, Path("/run/vclaw-warm")):
+    for folder in (STATE / "workspace", CACHE, WARM):
         folder.mkdir(mode=0o700, exist_ok=True)
         os.chown(folder, *owner)
 
@@ -188,8 +204,11 @@ def settle(_guest: dict[str, Any]) -> None:
 
 
 STEPS = (
-    channel, hostname, user, mounts, certificates, configuration, environment, gateway, ssh, settle,
+    channel, hostname, user, runtime, mounts, certificates, configuration, environment, gateway,
+    ssh, settle,
 )  # fmt: skip
+TEMPLATE_STEPS = (channel, user, runtime, warm, settle)
+"""Of a guest that is kept as a template: nothing of any claw's."""
 
 
 def renew(env: dict[str, str], generation: str) -> None:
@@ -292,6 +311,14 @@ def quote(value: str) -> str:
     for character in '\\"$`':
         value = value.replace(character, "\\" + character)
     return '"' + value + '"'
+
+
+def text_of(path: Path) -> str | None:
+    """What a file holds, None where there is none."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:

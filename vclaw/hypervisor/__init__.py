@@ -6,11 +6,11 @@ import abc
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from typing import IO
 
     from vclaw.hypervisor.child import Child
-    from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
+    from vclaw.hypervisor.machine import Accelerator, Machine, Memory, RootDisk
     from vclaw.hypervisor.process import Process
     from vclaw.model import PortForward
     from vclaw.paths import ClawPaths, Home
@@ -29,8 +29,25 @@ class Hypervisor(abc.ABC):
         """
 
     @abc.abstractmethod
-    def argv(self, machine: Machine, root: RootDisk, paths: ClawPaths) -> list[str]:
-        """The command line that starts `machine`; pure."""
+    def argv(
+        self, machine: Machine, root: RootDisk, paths: ClawPaths, memory: Memory | None = None
+    ) -> list[str]:
+        """The command line that starts `machine`; pure.
+
+        With a `memory` that is not kept the machine waits for the state to `load`.
+        """
+
+    @abc.abstractmethod
+    def memory_of(self, argv: Sequence[str]) -> Memory | None:
+        """The memory that a command line of `argv` names; pure."""
+
+    @abc.abstractmethod
+    def fingerprint(self, machine: Machine) -> str:
+        """What a saved guest of such a machine depends on beside its disks, as text.
+
+        It is another after a change of the hypervisor, of its version, or of the processor
+        where the guest runs on that itself.
+        """
 
     @abc.abstractmethod
     def start(
@@ -63,6 +80,22 @@ class Hypervisor(abc.ABC):
     @abc.abstractmethod
     def resume(self, paths: ClawPaths) -> None:
         """Let the virtual CPUs go on."""
+
+    @abc.abstractmethod
+    def save(self, paths: ClawPaths, target: IO[bytes], *, memory: bool) -> None:
+        """Write the state of a paused guest's devices to a file, its memory too where asked.
+
+        Without it the guest's memory must be kept in a file. No shared folder may be mounted in
+        the guest. Raises VclawError where it cannot be saved; the guest can go on then.
+        """
+
+    @abc.abstractmethod
+    def load(self, paths: ClawPaths, source: int, *, memory: bool) -> None:
+        """Give a machine that was started with a saved memory the devices' state of that.
+
+        `source` is a file descriptor that it inherited. The guest is paused then. With `memory`
+        the state holds the memory as well. Raises VclawError where the state is not its own.
+        """
 
     @abc.abstractmethod
     def press_power_button(self, paths: ClawPaths) -> None:

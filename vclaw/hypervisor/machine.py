@@ -41,11 +41,27 @@ class DirectBoot:
 
 @dataclass(frozen=True)
 class RootDisk:
-    """The guest's disk: `format` is raw or qcow2; without `boot` firmware finds a loader."""
+    """The guest's disk: `format` is raw or qcow2; without `boot` firmware finds a loader.
+
+    `base` is the disk that this one lies over, where it holds only what differs from that.
+    """
 
     path: Path
     format: str
     boot: DirectBoot | None = None
+    base: Path | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Guest memory that is a file. What the guest writes goes into it where it is `kept`.
+
+    Else the file is a saved guest's, whose state is loaded before this one runs, and it stays as
+    it is: what the guest writes is its own.
+    """
+
+    path: Path
+    kept: bool
 
 
 @dataclass(frozen=True)

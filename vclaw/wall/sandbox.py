@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vclaw.hypervisor.child import GATE
-from vclaw.hypervisor.machine import Machine, RootDisk
+from vclaw.hypervisor.machine import Machine, Memory, RootDisk
 from vclaw.model import INTERNET
 from vclaw.paths import ClawPaths
 
@@ -54,8 +54,17 @@ class View:
     devices: tuple[Path, ...]
 
 
-def view(machine: Machine, root: RootDisk, paths: ClawPaths, program: Path) -> View:
-    """What the QEMU `program` needs of the host for this claw, and no more."""
+def view(
+    machine: Machine,
+    root: RootDisk,
+    paths: ClawPaths,
+    program: Path,
+    memory: Memory | None = None,
+) -> View:
+    """What the QEMU `program` needs of the host for this claw, and no more.
+
+    Memory that is not kept is a file descriptor, which needs no path.
+    """
     own = () if program.is_relative_to("/usr") else (program.parent.parent,)
     boot = () if root.boot is None else (root.boot.kernel, root.boot.initrd)
     shares = machine.shares
@@ -63,12 +72,14 @@ def view(machine: Machine, root: RootDisk, paths: ClawPaths, program: Path) -> V
         readonly=(
             *own,
             *boot,
+            *([root.base] if root.base else []),
             paths.seed,
             machine.runtime,
             *(share.path for share in shares if share.readonly),
         ),
         writable=(
             root.path,
+            *([memory.path] if memory and memory.kept else []),
             paths.sockets,
             paths.serial_log,
             *(share.path for share in shares if not share.readonly),
@@ -81,23 +92,33 @@ def view(machine: Machine, root: RootDisk, paths: ClawPaths, program: Path) -> V
 
 
 def argv(
-    tools: Tools, user: User, seen: View, machine: Machine, paths: ClawPaths, qemu: Sequence[str]
+    tools: Tools,
+    user: User,
+    seen: View,
+    machine: Machine,
+    paths: ClawPaths,
+    qemu: Sequence[str],
+    *,
+    brief: bool = False,
 ) -> list[str]:
     """The command line that puts `qemu` behind the wall, its gate closed.
+
+    A `brief` one ends with whoever starts it.
 
     Root makes the view first, since only root reaches the claw's folder in its home, and
     becomes the user in there; the namespaces are then made by the user, so that inside and
     outside of them nobody has root's rights.
     """
     gated = ["/bin/sh", "-c", GATE, *qemu]
+    namespaces = [*_namespaces(machine), *(["--die-with-parent"] if brief else [])]
     if not user.become:
         files = _files(seen, machine, paths)
-        return [str(tools.bwrap), *_namespaces(machine), *files, "--proc", "/proc", "--", *gated]
+        return [str(tools.bwrap), *namespaces, *files, "--proc", "/proc", "--", *gated]
     return [
         *(str(tools.bwrap), *_files(seen, machine, paths)),
         *("--dev-bind", "/proc", "/proc", "--"),
         *become(tools, user),
-        *(str(tools.bwrap), *_namespaces(machine)),
+        *(str(tools.bwrap), *namespaces),
         *("--dev-bind", "/", "/", "--proc", "/proc", "--"),
         *gated,
     ]

@@ -15,7 +15,7 @@ from typing import IO
 
 from vclaw import fsutil, proc
 from vclaw.errors import VclawError
-from vclaw.hypervisor.machine import Machine, RootDisk
+from vclaw.hypervisor.machine import Machine, Memory, RootDisk
 from vclaw.hypervisor.process import Process
 from vclaw.paths import ClawPaths
 from vclaw.wall import helpers, mechanism, network, relays, sandbox
@@ -54,11 +54,21 @@ class Walled:
         self._monitor.wait()
 
 
-def argv(machine: Machine, root: RootDisk, paths: ClawPaths, qemu: Sequence[str]) -> list[str]:
-    """The command line `qemu` in its wall; raises UsageError where a tool is missing."""
+def argv(
+    machine: Machine,
+    root: RootDisk,
+    paths: ClawPaths,
+    qemu: Sequence[str],
+    memory: Memory | None = None,
+) -> list[str]:
+    """The command line `qemu` in its wall; raises UsageError where a tool is missing.
+
+    A machine whose memory is kept is one that vclaw boots to save it, and lives no longer.
+    """
     user = mechanism.user(mechanism.workspace_of(machine), machine.accelerator)
-    seen = sandbox.view(machine, root, paths, Path(qemu[0]))
-    return sandbox.argv(mechanism.tools(), user, seen, machine, paths, qemu)
+    seen = sandbox.view(machine, root, paths, Path(qemu[0]), memory)
+    brief = memory is not None and memory.kept
+    return sandbox.argv(mechanism.tools(), user, seen, machine, paths, qemu, brief=brief)
 
 
 def spawn(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from vclaw import crashpoints, proc
 from vclaw.errors import VclawError
 from vclaw.hypervisor import Hypervisor
-from vclaw.hypervisor.machine import Accelerator, Machine, RootDisk
+from vclaw.hypervisor.machine import Accelerator, Machine, Memory, RootDisk
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.hypervisor.qemu import argv as command_line
 from vclaw.hypervisor.qemu import qmp
@@ -25,6 +25,16 @@ START_SECONDS = 30.0
 
 STATUS_SECONDS = 0.5
 """A question for `vclaw ps`, which must not hang on a hung QEMU."""
+
+STATES = {
+    "running": "running",
+    "paused": "paused",
+    "suspended": "paused",
+    "prelaunch": "paused",
+    "postmigrate": "paused",
+    "inmigrate": "paused",
+}
+"""QEMU's word (RunState in its qapi/run-state.json) -> ours; any other is told as it is."""
 
 ARM_FIRMWARE = (
     "/usr/share/AAVMF/AAVMF_CODE.fd",
@@ -48,11 +58,24 @@ class Qemu(Hypervisor):
 
         return accelerator.choose(home, arch, self.program(arch), cpus)
 
-    def argv(self, machine: Machine, root: RootDisk, paths: ClawPaths) -> list[str]:
+    def argv(
+        self, machine: Machine, root: RootDisk, paths: ClawPaths, memory: Memory | None = None
+    ) -> list[str]:
         """The command line that starts `machine`."""
         needs_firmware = machine.arch == "arm64" and root.boot is None
         firmware = _arm_firmware() if needs_firmware else None
-        return command_line.build(self.program(machine.arch), machine, root, paths, firmware)
+        program = self.program(machine.arch)
+        return command_line.build(program, machine, root, paths, firmware, memory=memory)
+
+    def memory_of(self, argv: Sequence[str]) -> Memory | None:
+        """The memory that a command line names."""
+        return command_line.memory_of(argv)
+
+    def fingerprint(self, machine: Machine) -> str:
+        """What a saved guest of such a machine depends on, as text."""
+        from vclaw.hypervisor.qemu import snapshot
+
+        return snapshot.fingerprint(self.program(machine.arch), machine)
 
     def start(
         self, argv: list[str], paths: ClawPaths, spawn: Spawn, started: Callable[[Process], None]
@@ -103,9 +126,7 @@ class Qemu(Hypervisor):
             status = qmp.execute(paths.qmp_status, "query-status", timeout=STATUS_SECONDS)["status"]
         except (VclawError, KeyError, TypeError):
             return "unknown"
-        return {"running": "running", "paused": "paused", "suspended": "paused"}.get(
-            status, str(status)
-        )
+        return STATES.get(status, str(status))
 
     def pause(self, paths: ClawPaths) -> None:
         """Stop the virtual CPUs."""
@@ -114,6 +135,18 @@ class Qemu(Hypervisor):
     def resume(self, paths: ClawPaths) -> None:
         """Let the virtual CPUs go on."""
         qmp.execute(paths.qmp, "cont")
+
+    def save(self, paths: ClawPaths, target: IO[bytes], *, memory: bool) -> None:
+        """Write the state of a paused guest to a file."""
+        from vclaw.hypervisor.qemu import snapshot
+
+        snapshot.save(paths.qmp, target, memory=memory)
+
+    def load(self, paths: ClawPaths, source: int, *, memory: bool) -> None:
+        """Load such a state."""
+        from vclaw.hypervisor.qemu import snapshot
+
+        snapshot.load(paths.qmp, source, memory=memory)
 
     def press_power_button(self, paths: ClawPaths) -> None:
         """Ask the guest to shut down."""

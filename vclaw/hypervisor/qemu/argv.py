@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from vclaw.hypervisor.machine import Machine, RootDisk, Share
+from vclaw.hypervisor.machine import Machine, Memory, RootDisk, Share
 from vclaw.paths import ClawPaths
 
 PROGRAMS = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
@@ -15,6 +17,14 @@ TCG_CODE_CACHE_MIB = 1024
 
 NETDEV = "net"
 """The network device's name in QEMU."""
+
+MEMORY = "memory"
+"""The name in QEMU of a guest's memory, where that is a file."""
+
+MEMORY_OPTION = re.compile(
+    rf"memory-backend-file,id={MEMORY},size=\d+M,share=(?P<share>on|off),mem-path=(?P<path>.+)",
+    re.DOTALL,
+)
 
 AGENT_PORT = "org.vclaw.agent"
 """Name of the guest agent's virtio-serial port."""
@@ -27,12 +37,13 @@ def build(
     paths: ClawPaths,
     firmware: Path | None = None,
     sandbox: bool = sys.platform == "linux",
+    memory: Memory | None = None,
 ) -> list[str]:
     """The whole argv. `firmware` is the UEFI image that the arm64 `virt` machine boots from."""
     return [
         str(program),
         *_hardening(sandbox),
-        *_platform(machine, firmware),
+        *_platform(machine, firmware, memory),
         *_boot(root),
         *_disks(machine, root, paths),
         *_network(),
@@ -50,7 +61,7 @@ def _hardening(sandbox: bool) -> list[str]:
     return words
 
 
-def _platform(machine: Machine, firmware: Path | None) -> list[str]:
+def _platform(machine: Machine, firmware: Path | None, memory: Memory | None) -> list[str]:
     # Under emulation Linux falls back to the HPET, whose every read leaves the guest: without
     # it an idle guest costs a fifth of a core instead of most of one.
     kind = "q35,hpet=off" if machine.arch == "amd64" else "virt"
@@ -60,14 +71,34 @@ def _platform(machine: Machine, firmware: Path | None) -> list[str]:
         accelerator += f",thread=multi,tb-size={TCG_CODE_CACHE_MIB}"
     return [
         *("-name", f"vclaw-{machine.name}"),
-        *("-machine", kind),
+        *("-machine", f"{kind},memory-backend={MEMORY}" if memory else kind),
         *("-accel", accelerator),
         *("-cpu", "max" if emulated else "host"),
         *("-smp", str(machine.cpus)),
         *("-m", f"{machine.memory_mib}M"),
+        *(_memory(machine, memory) if memory else []),
         *("-rtc", "base=utc"),
         *(["-bios", str(firmware)] if firmware else []),
     ]
+
+
+def _memory(machine: Machine, memory: Memory) -> list[str]:
+    # Not shared is copy-on-write: the file, another guest's, is mapped and never written.
+    share = "on" if memory.kept else "off"
+    words = f"memory-backend-file,id={MEMORY},size={machine.memory_mib}M,share={share}"
+    return [
+        *("-object", f"{words},mem-path={escape(memory.path)}"),
+        *([] if memory.kept else ["-incoming", "defer"]),
+    ]
+
+
+def memory_of(argv: Sequence[str]) -> Memory | None:
+    """The memory that `build` was told of, as the command line has it."""
+    for word in argv:
+        found = MEMORY_OPTION.fullmatch(word)
+        if found is not None:
+            return Memory(Path(found["path"].replace(",,", ",")), kept=found["share"] == "on")
+    return None
 
 
 def _boot(root: RootDisk) -> list[str]:

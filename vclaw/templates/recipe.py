@@ -1,0 +1,66 @@
+"""Which template fits a claw: everything that shapes one, and the key that it makes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vclaw import boot, hypervisor, runtime, seed
+from vclaw.hypervisor.machine import Machine
+from vclaw.images.meta import ImageMeta
+from vclaw.model import NONE, ClawSpec, ImageRef
+
+LAYOUT = 1
+"""Counted up where a template changes in a way that nothing else of the recipe shows."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One template that could be made, and what of a claw it depends on."""
+
+    key: str  # debian_12-1a2b3c4d5e
+    image: ImageRef
+    image_digest: str  # sha256:<hex>
+    openclaw: str
+    disk_gib: int
+    machine: Machine  # of the claw that is to begin from it
+
+
+def of(spec: ClawSpec, machine: Machine, image: ImageMeta) -> Recipe:
+    """The template from which a claw with this machine, and a disk of this image, can begin."""
+    shaping = [
+        LAYOUT,
+        image.digest,
+        runtime.key(spec.openclaw_version, spec.image.arch),
+        spec.disk_gib,
+        boot.kernel_cmdline(image.cmdline, machine),
+        hypervisor.current().fingerprint(machine),
+        _guest_files(),
+    ]
+    digest = hashlib.sha256(json.dumps(shaping).encode()).hexdigest()
+    key = f"{spec.image.key}-{digest[:10]}"
+    return Recipe(key, spec.image, image.digest, spec.openclaw_version, spec.disk_gib, machine)
+
+
+def _guest_files() -> str:
+    """What vclaw puts into a guest, whoever it is for."""
+    files = seed.render(seed.template_settings(owner=(0, 0), emulated=False))
+    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
+
+
+def machine_of(recipe: Recipe, share: Path) -> Machine:
+    """The machine that a template is made with: it shares the folder `share` and reaches nothing.
+
+    Its devices are those of the claw's, which a saved guest takes for the same.
+    """
+    shares = tuple(replace(old, path=share, readonly=False) for old in recipe.machine.shares)
+    return replace(
+        recipe.machine,
+        name="template",
+        forwards=(),
+        shares=shares,
+        network=NONE,
+        allow_host_port=(),
+    )

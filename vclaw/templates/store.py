@@ -1,0 +1,157 @@
+"""The templates that are kept, and which claws lie over each: such a one cannot be removed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vclaw import crashpoints, disk, fsutil, schema
+from vclaw.errors import UsageError, VclawError
+from vclaw.lock import BUSY_SECONDS, locked
+from vclaw.paths import ClawPaths, Home, TemplatePaths
+
+STEPS: tuple[schema.Step, ...] = ()
+"""What brings an older template.json up to date; see `vclaw.schema`."""
+
+
+@dataclass(frozen=True)
+class TemplateMeta:
+    """The content of template.json; the folder appears whole."""
+
+    image: str  # as the user types it
+    image_digest: str  # sha256:<hex>
+    openclaw: str
+    runtime: str  # path of the runtime disk
+    accelerator: str
+    cpus: int
+    memory_mib: int
+    disk_gib: int
+    seed_bytes: int  # size of the seed disk, which a claw's must have too
+    made_at: str  # 2026-01-31T12:00:00Z
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One template of the cache; `meta` is None where it cannot be read."""
+
+    paths: TemplatePaths
+    meta: TemplateMeta | None
+    users: tuple[Path, ...]  # folders of claws
+
+    @property
+    def key(self) -> str:
+        """Its name."""
+        return self.paths.root.name
+
+
+def load(paths: TemplatePaths) -> TemplateMeta | None:
+    """Read template.json; None where there is none, or where a file of it is missing.
+
+    Raises VclawError where it is damaged or of a newer schema.
+    """
+    hint = f"`vclaw template rm {paths.root.name}` removes it; the next run makes it again."
+    try:
+        meta = schema.load(paths.meta, TemplateMeta, STEPS, hint)
+    except FileNotFoundError:
+        return None
+    there = all(path.is_file() for path in (paths.memory, paths.device, paths.disk))
+    return meta if there else None
+
+
+def is_whole(paths: TemplatePaths) -> bool:
+    """Whether a template can be used."""
+    return load(paths) is not None
+
+
+def listing(home: Home) -> list[Entry]:
+    """All templates by their keys."""
+    return [_entry(home.template(key)) for key in keys(home)]
+
+
+def keys(home: Home) -> list[str]:
+    """The names of the templates there are, damaged ones too."""
+    try:
+        return sorted(
+            path.name
+            for path in home.templates.iterdir()
+            if path.is_dir() and not path.name.startswith(".")
+        )
+    except FileNotFoundError:
+        return []
+
+
+def _entry(paths: TemplatePaths) -> Entry:
+    try:
+        meta = load(paths)
+    except VclawError:
+        meta = None
+    return Entry(paths, meta, tuple(users(paths)))
+
+
+def users(paths: TemplatePaths) -> list[Path]:
+    """The folders of the claws whose disks lie over this template's, wherever they are kept."""
+    found = []
+    for note in sorted(paths.users.glob("*")) if paths.users.is_dir() else ():
+        with contextlib.suppress(OSError):
+            folder = Path(os.fsdecode(note.read_bytes()))
+            if _lies_over(ClawPaths(folder), paths):
+                found.append(folder)
+    return found
+
+
+def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
+    try:
+        made = disk.load(claw.disk_meta)
+    except VclawError:
+        return True  # it cannot be known
+    return made is not None and made.base == str(paths.root)
+
+
+@contextlib.contextmanager
+def steady(home: Home, key: str) -> Iterator[None]:
+    """Hold a template still: meanwhile it is neither made nor removed."""
+    fsutil.make_folder(home.locks)
+    with locked(lock_of(home, key)):
+        yield
+
+
+def lock_of(home: Home, key: str) -> Path:
+    """The lock that whoever makes or removes a template holds."""
+    return home.locks / f"template-{key}"
+
+
+def note_user(paths: TemplatePaths, claw: ClawPaths) -> None:
+    """Write down that a claw is about to lie over this template, which `steady` holds."""
+    fsutil.make_folder(paths.users)
+    path = os.fsencode(claw.root)
+    fsutil.write_if_changed(paths.users / hashlib.sha256(path).hexdigest()[:16], path)
+
+
+def remove(home: Home, key: str) -> None:
+    """Delete a template; raises UsageError where there is none, or where a claw lies over it."""
+    paths, failed = home.template(key), home.template_failure(key)
+    if not paths.root.is_dir() and not failed.exists():
+        raise UsageError(f"There is no template {key}.", "`vclaw template ls` lists them.")
+    fsutil.make_folder(home.locks)
+    with locked(lock_of(home, key), BUSY_SECONDS):
+        used = users(paths)
+        if used:
+            names = ", ".join(sorted(folder.name for folder in used))
+            raise UsageError(
+                f"The template {key} is in use: the disk of {names} lies over it.",
+                "Remove those claws first (`vclaw rm`); their disks hold only what they changed.",
+            )
+        failed.unlink(missing_ok=True)
+        delete(paths)
+
+
+def delete(paths: TemplatePaths) -> None:
+    """Remove the folder, its description first: from there on it is no template."""
+    paths.meta.unlink(missing_ok=True)
+    crashpoints.reach("template.unlisted")
+    if paths.root.is_dir():
+        fsutil.remove_tree(paths.root)
