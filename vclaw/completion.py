@@ -10,7 +10,7 @@ from vclaw.paths import Home
 
 SHELLS = ("bash", "zsh", "fish")
 
-WORDS = ("claws", "refs")
+WORDS = ("claws", "refs", "templates")
 
 ASK = "vclaw completion --words {} 2>/dev/null"
 """What a script runs to learn the words of a kind."""
@@ -61,8 +61,8 @@ def _completer(action: argparse.Action) -> object | None:
     import shtab
 
     metavar = str(action.metavar)
-    if metavar == "REF":
-        return shtab.cmd(ASK.format("refs"))
+    if metavar in ("REF", "TEMPLATE"):
+        return shtab.cmd(ASK.format(f"{metavar.lower()}s"))
     if metavar == "CLAWID|REF":
         return shtab.cmd(f"{ASK.format('claws')}; {ASK.format('refs')}")
     # A new claw's name is not one of those there are.
@@ -74,9 +74,13 @@ def _completer(action: argparse.Action) -> object | None:
 
 
 def words(home: Home, kind: str) -> list[str]:
-    """The CLAWIDs there are, or the REFs: those supported, and what else is cached."""
+    """The CLAWIDs there are, the templates, or the REFs: those supported, and what is cached."""
     if kind == "claws":
         return record.names(home)
+    if kind == "templates":
+        from vclaw.templates import store
+
+        return store.keys(home)
     from vclaw.images import catalogue
 
     known = [release.name for release in catalogue.RELEASES]

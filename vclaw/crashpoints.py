@@ -21,6 +21,7 @@ POINTS = {
     "template.booted": "a template's guest is warm, and nothing of it is kept",
     "template.saved": "a template's files are whole, under no name of its own",
     "template.unlisted": "a template is about to be removed: template.json is gone",
+    "clone.fresh": "a disk over a template's is there, and disk.json does not say so",
     "clone.loaded": "the saved guest is in a claw's machine, and stands still",
     "clone.begun": "the saved guest is about to go on, or goes on already",
     "clone.released": "the saved guest goes on, and does not know who it is",

@@ -129,12 +129,11 @@ def create_over(template: TemplatePaths, claw: ClawPaths) -> DiskMeta:
         raise VclawError(f"The template {template.root.name} has no disk.json.")
     program = proc.need("qemu-img", "a disk over a template's")
     claw.disk_meta.unlink(missing_ok=True)
-    crashpoints.reach("disk.unlisted")
     with fsutil.replacing(claw.disk, mode=0o600) as target:
         words: list[str | Path] = [program, "create", "-q", "-f", "qcow2", "-F", under.format]
         proc.run([*words, "-b", template.disk, target])
-    crashpoints.reach("disk.placed")
     clone.mark(claw, clone.FRESH)
+    crashpoints.reach("clone.fresh")
     made = replace(under, format="qcow2", base=str(template.root), unsynced="")
     _save(claw, made)
     return made

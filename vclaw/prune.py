@@ -1,4 +1,4 @@
-"""Frees the cache of what no claw uses: images, runtime disks, and rests of interrupted work."""
+"""Frees the cache of what no claw uses: images, runtime disks, templates, and rests of work."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from vclaw.errors import VclawError
 from vclaw.images import store
 from vclaw.lock import locked
 from vclaw.paths import ClawPaths, Home, ImagePaths
+from vclaw.templates import store as templates
 
 SCRATCH = ".building"
-"""How the folder ends in which a runtime disk is built; it begins with a dot."""
+"""How the folder ends in which a runtime disk or a template is built; it begins with a dot."""
+
+DESCRIPTIONS = {"image": "image.json", "runtime": "manifest.json", "template": "template.json"}
+"""Kind -> the file that makes a folder one of the cache."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,15 @@ class Uses:
 
     images: frozenset[str] = frozenset()  # keys, of claws that have no disk of their own yet
     runtimes: frozenset[str] = frozenset()  # keys
+    templates: frozenset[str] = frozenset()  # keys
     unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Found:
-    """One image or runtime as it lies in the cache; paths in the order of removal."""
+    """One image, runtime or template as it lies in the cache; paths in the order of removal."""
 
-    kind: str  # image | runtime
+    kind: str  # image | runtime | template
     key: str
     name: str  # as the user knows it
     whole: bool  # complete; else all of it is a rest of interrupted work
@@ -44,7 +49,7 @@ class Found:
 class Item:
     """Something that no claw needs; `kept` says why it stays all the same, "" where it goes."""
 
-    kind: str  # image | runtime | partial
+    kind: str  # image | runtime | template | partial
     name: str
     paths: tuple[Path, ...]
     bytes: int  # on the disk
@@ -57,8 +62,9 @@ def choose(found: Sequence[Found], uses: Uses) -> list[tuple[Found, str, tuple[P
     While a claw cannot be read nobody knows what it uses, and nothing that is whole goes.
     """
     chosen = []
+    in_use = {"image": uses.images, "runtime": uses.runtimes, "template": uses.templates}
     for item in found:
-        used = item.key in (uses.images if item.kind == "image" else uses.runtimes)
+        used = item.key in in_use[item.kind]
         if not used and not (item.whole and uses.unknown):
             chosen.append((item, item.kind if item.whole else "partial", item.paths))
         elif item.whole and item.rests:
@@ -84,6 +90,8 @@ def prune(home: Home, *, dry_run: bool) -> tuple[list[Item], Uses]:
 def uses_of(home: Home) -> Uses:
     """Ask every claw what it needs."""
     images, runtimes, unknown = set(), set(), []
+    # A template knows its claws itself, those of other data folders too.
+    laid_over = frozenset(entry.key for entry in templates.listing(home) if entry.users)
     for name in record.names(home):
         paths = home.claw(name)
         runtimes |= _runtimes_on_record(home, paths)
@@ -96,7 +104,7 @@ def uses_of(home: Home) -> Uses:
         runtimes.add(runtime.key(spec.openclaw_version, spec.image.arch))
         if not has_disk:
             images.add(spec.image.key)
-    return Uses(frozenset(images), frozenset(runtimes), tuple(unknown))
+    return Uses(frozenset(images), frozenset(runtimes), laid_over, tuple(unknown))
 
 
 def _runtimes_on_record(home: Home, paths: ClawPaths) -> set[str]:
@@ -116,7 +124,11 @@ def _runtimes_on_record(home: Home, paths: ClawPaths) -> set[str]:
 
 def look(home: Home) -> list[Found]:
     """All that the cache holds."""
-    return [*_images(home), *_runtimes(home)]
+    return [
+        *_images(home),
+        *_built("runtime", home.runtimes),
+        *_built("template", home.templates),
+    ]
 
 
 def _images(home: Home) -> Iterator[Found]:
@@ -131,18 +143,19 @@ def _images(home: Home) -> Iterator[Found]:
         yield Found("image", folder.name, name, meta is not None, (folder,), there)
 
 
-def _runtimes(home: Home) -> Iterator[Found]:
+def _built(kind: str, parent: Path) -> Iterator[Found]:
+    """Runtimes or templates: a folder each, and a hidden one beside it while it is built."""
     scratches = {
         folder.name.removeprefix(".").removesuffix(SCRATCH): folder
-        for folder in _folders(home.runtimes)
+        for folder in _folders(parent)
         if folder.name.startswith(".") and folder.name.endswith(SCRATCH)
     }
-    folders = {f.name: f for f in _folders(home.runtimes) if not f.name.startswith(".")}
+    folders = {f.name: f for f in _folders(parent) if not f.name.startswith(".")}
     for key in sorted({*scratches, *folders}):
         rests = (scratches[key],) if key in scratches else ()
         own = (folders[key],) if key in folders else ()
-        whole = key in folders and home.runtime(key).manifest.is_file()
-        yield Found("runtime", key, key, whole, (*own, *rests), rests)
+        whole = key in folders and (folders[key] / DESCRIPTIONS[kind]).is_file()
+        yield Found(kind, key, key, whole, (*own, *rests), rests)
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -154,6 +167,8 @@ def _folders(parent: Path) -> list[Path]:
 
 def _lock(home: Home, found: Found) -> Path:
     """The lock that whoever makes it holds; see `images.store` and `runtime.builder`."""
+    if found.kind == "template":
+        return templates.lock_of(home, found.key)
     name = f"image-{found.key}" if found.kind == "image" else f"{found.key}.lock"
     return home.locks / name
 
@@ -189,9 +204,8 @@ def _delete(found: Found, path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     # Its description goes first: from there on it is not in the cache, whatever comes between.
-    for first in ("image.json", "manifest.json"):
-        if path in found.paths:
-            (path / first).unlink(missing_ok=True)
+    if path in found.paths:
+        (path / DESCRIPTIONS[found.kind]).unlink(missing_ok=True)
     crashpoints.reach("prune.unlisted")
     fsutil.remove_tree(path)
 

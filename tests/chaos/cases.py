@@ -339,4 +339,9 @@ CASES = (
 )
 
 # The tiny guest has no agent that would let `resume` come so far.
-UNREACHED = {"resume.undone"}
+UNREACHED = {
+    "resume.undone",
+    # The tiny guest has no agent, so that no template is made of it; tests/pipeline cuts these.
+    *("template.booted", "template.saved", "template.unlisted"),
+    *("clone.fresh", "clone.loaded", "clone.begun", "clone.released", "clone.introduced"),
+}

@@ -89,6 +89,7 @@ class Site:
             **{name: value for name, value in os.environ.items() if not name.startswith("VCLAW")},
             "VCLAW_CACHE_DIR": str(self.home.cache),
             "VCLAW_DATA_DIR": str(self.home.data),
+            "VCLAW_TEMPLATE": "no",
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
             **self.server.env(self.root),

@@ -153,6 +153,7 @@ def build(root: Path) -> World:
         disk_gib=1,
         gateway_port=gateway,
         ssh_port=gateway + 1,
+        template=False,
         network=OPEN,  # the stand-in for QEMU lives outside of /usr
     )
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
@@ -160,6 +161,7 @@ def build(root: Path) -> World:
         "VCLAW_HOME": str(home.data),
         "VCLAW_ACCEL": "tcg",
         "VCLAW_NETWORK": OPEN,
+        "VCLAW_TEMPLATE": "no",  # its guest answers for no template
         "FAKE_QEMU_DIR": str(knobs),
         "PATH": path,
     }

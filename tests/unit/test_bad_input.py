@@ -273,6 +273,7 @@ def test_every_verb_is_tried_above_or_takes_no_word() -> None:
         "shell",
         "cp",
         "image",
+        "template",
         "prune",
         "doctor",
         "init",

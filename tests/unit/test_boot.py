@@ -41,8 +41,8 @@ def test_the_kernel_is_told_what_this_machine_needs(
 def test_the_disk_says_how_it_boots(tmp_path: Path, way: str, form: str) -> None:
     paths = ClawPaths(tmp_path)
     root = "root=LABEL=r" if way == "kernel" else ""
-    meta = DiskMeta(form, 2**30, "x", "sha256:0", way, root, "", "", "", "", unsynced="")
-    fsutil.write_json(paths.disk_meta, {"schema": 1, **asdict(meta)})
+    meta = DiskMeta(form, 2**30, "x", "sha256:0", way, root, "", "", "", "", base="", unsynced="")
+    fsutil.write_json(paths.disk_meta, {"schema": 3, **asdict(meta)})
     cmdline = boot.kernel_cmdline("root=LABEL=r", machine())
     direct = DirectBoot(paths.kernel, paths.initrd, cmdline) if way == "kernel" else None
     assert boot.root_disk(paths, machine()) == RootDisk(paths.disk, form, direct)

@@ -254,7 +254,7 @@ def test_a_disk_that_boots_by_firmware_has_no_kernel(image: ImagePaths, claw: Cl
 def test_disk_json_says_what_the_disk_is(image: ImagePaths, claw: ClawPaths) -> None:
     disk.create(image, meta(boot="kernel"), claw, 1, Silent())
     assert json.loads(claw.disk_meta.read_bytes()) == {
-        "schema": 2,
+        "schema": 3,
         "format": "raw",
         "virtual_size": 2**30,
         "image": "debian:12",
@@ -265,6 +265,7 @@ def test_disk_json_says_what_the_disk_is(image: ImagePaths, claw: ClawPaths) -> 
         "signed_by": "",
         "kernel_digest": "sha256:" + "b" * 64,
         "initrd_digest": "sha256:" + "c" * 64,
+        "base": "",
         "unsynced": boot_id(),
     }
     assert disk.load(claw.disk_meta) is not None

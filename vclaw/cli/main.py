@@ -32,6 +32,7 @@ VERBS = {
     "resume": "let a suspended claw go on",
     "rm": "remove a claw and its disk",
     "image": "list, fetch and remove images",
+    "template": "list and remove the booted guests that claws begin from",
     "prune": "free the disk space of what no claw uses",
     "doctor": "check whether this host can run claws",
     "verify": "check a claw or an image again, without any server",

@@ -15,6 +15,7 @@ What goes, all of it out of the cache, which can be made again:
   image    images that no claw still has to copy. A claw that has its disk does not need its
            image any more and works on; the next new claw of that image downloads or builds it
            again. `vclaw image rm REF` removes one image alone.
+  template booted guests that no claw's disk lies over
   runtime  disks with OpenClaw that no claw mounts, running or stopped
   partial  rests of interrupted downloads and builds, unless a claw waits for them
 

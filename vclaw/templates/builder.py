@@ -8,12 +8,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from vclaw import boot, channel, crashpoints, disk, fsutil, hypervisor, proc, schema, seed
+from vclaw import (
+    boot,
+    channel,
+    crashpoints,
+    disk,
+    fsutil,
+    hypervisor,
+    proc,
+    runtime,
+    schema,
+    seed,
+)
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine, Memory
 from vclaw.images import store as images
 from vclaw.lock import locked
-from vclaw.paths import ClawPaths, Home, TemplatePaths, check_socket_length
+from vclaw.paths import ClawPaths, Home, RuntimePaths, TemplatePaths, check_socket_length
 from vclaw.progress import Progress
 from vclaw.templates import recipe, store
 from vclaw.templates.recipe import Recipe
@@ -105,7 +116,7 @@ def _check_host(wanted: Recipe) -> None:
 @contextlib.contextmanager
 def _scratch(home: Home, key: str) -> Iterator[ClawPaths]:
     """A folder for the guest that is to be kept; what a killed maker left is removed first."""
-    claw = ClawPaths(home.templates / f".{key.rpartition('-')[2]}.making")
+    claw = ClawPaths(home.templates / f".{key}.building")
     check_socket_length(claw)
     _discard(claw)
     try:
@@ -220,7 +231,7 @@ def _place(home: Home, wanted: Recipe, claw: ClawPaths) -> None:
         image=wanted.image.name,
         image_digest=wanted.image_digest,
         openclaw=wanted.openclaw,
-        runtime=str(told.runtime),
+        runtime=_digest(told),
         accelerator=told.accelerator,
         cpus=told.cpus,
         memory_mib=told.memory_mib,
@@ -232,6 +243,13 @@ def _place(home: Home, wanted: Recipe, claw: ClawPaths) -> None:
     store.delete(paths)  # what was here is no template, see `ensure`
     made.root.rename(paths.root)
     fsutil.sync_folder(paths.root.parent)
+
+
+def _digest(told: Machine) -> str:
+    manifest = runtime.load(RuntimePaths(told.runtime.parent).manifest)
+    if manifest is None:
+        raise VclawError("The runtime disk was removed by another process just now.")
+    return manifest.digest
 
 
 def _own(path: Path) -> None:
