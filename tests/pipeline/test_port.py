@@ -15,6 +15,7 @@ from vclaw.claws import forwards, record
 from vclaw.cli.main import main
 from vclaw.errors import VclawError
 from vclaw.model import PortForward
+from vclaw.progress import Silent
 
 
 def answers(port: int) -> bool:
@@ -170,7 +171,7 @@ def test_a_machine_that_was_left_without_its_ports_gets_them(world: World) -> No
     world.run("boot")
     hypervisor.current().forward(world.paths, ())
     assert not answers(world.spec.gateway_port)
-    boot.ensure(world.paths)
+    boot.ensure(world.paths, Silent())
     assert answers(world.spec.gateway_port)
     assert world.starts == 1
 
