@@ -74,6 +74,7 @@ def test_a_claws_disk_is_an_independent_copy_at_least_as_large_as_the_image(
     ref: str, image: ImagePaths, shared_env: dict[str, str], workspace: Path, home: Path
 ) -> None:
     words = ("run", ref, f"--workspace={workspace}", f"--name={NAME}", "--no-wait")
+    words += ("--no-template",)  # its disk would lie over a template's
     try:
         done = run_vclaw(*words, env=shared_env, timeout=FETCH_SECONDS)
         assert done.returncode == 0, show(done)
