@@ -47,22 +47,25 @@ def claw_stages(
 def _templates(home: Home, spec: ClawSpec) -> list[Recipe]:
     """The template that the claw begins from: none or one.
 
-    Which one depends on the image's digest, so that there is none while that is not known. A
-    claw that has its disk has begun.
+    Which one depends on the digests of image and runtime disk: there is none while these are
+    not there. A claw that has its disk has begun.
     """
     from vclaw import boot as machines
     from vclaw import disk as disks
+    from vclaw import runtime as runtimes
     from vclaw.engine import holds
     from vclaw.errors import VclawError
     from vclaw.images import store as images
+    from vclaw.paths import RuntimePaths
     from vclaw.templates import recipe
 
     paths = home.claw(spec.name)
     if not spec.template or holds(disks.is_whole, paths)():
         return []
     try:
-        meta = images.load(home, spec.image)
-        return [] if meta is None else [recipe.of(spec, machines.machine(paths), meta)]
+        meta, machine = images.load(home, spec.image), machines.machine(paths)
+        disk = runtimes.load(RuntimePaths(machine.runtime.parent).manifest)
+        return [] if meta is None or disk is None else [recipe.of(spec, machine, meta, disk)]
     except (VclawError, OSError):
         return []  # the stages say what is wrong
 

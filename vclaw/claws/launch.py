@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from vclaw import boot, engine, providers, timeline
+from vclaw import runtime as runtimes
 from vclaw.claws import prepare, record, status
 from vclaw.claws.prepare import Prepared
 from vclaw.config import RunOptions
@@ -68,7 +69,11 @@ def _run(
         stages = pipeline(home, spec, progress, timeout)
         engine.run(stages, goal, database, progress, on_stage)
 
-    # Which template fits is known only once the image is there.
-    if spec.template and store.load(home, spec.image) is None:
-        run(f"image:{image.name(spec.image)}")
+    # Which template fits is known only once image and runtime disk are there.
+    if spec.template:
+        key = runtimes.key(spec.openclaw_version, spec.image.arch)
+        if store.load(home, spec.image) is None:
+            run(f"image:{image.name(spec.image)}")
+        if runtimes.load(home.runtime(key).manifest) is None:
+            run(f"runtime:{key}")
     run(goal)

@@ -16,7 +16,6 @@ from vclaw import (
     fsutil,
     hypervisor,
     proc,
-    runtime,
     schema,
     seed,
 )
@@ -24,7 +23,7 @@ from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine, Memory
 from vclaw.images import store as images
 from vclaw.lock import locked
-from vclaw.paths import ClawPaths, Home, RuntimePaths, TemplatePaths, check_socket_length
+from vclaw.paths import ClawPaths, Home, TemplatePaths, check_socket_length
 from vclaw.progress import Progress
 from vclaw.templates import recipe, store
 from vclaw.templates.recipe import Recipe
@@ -231,7 +230,6 @@ def _place(home: Home, wanted: Recipe, claw: ClawPaths) -> None:
         image=wanted.image.name,
         image_digest=wanted.image_digest,
         openclaw=wanted.openclaw,
-        runtime=_digest(told),
         accelerator=told.accelerator,
         cpus=told.cpus,
         memory_mib=told.memory_mib,
@@ -243,13 +241,6 @@ def _place(home: Home, wanted: Recipe, claw: ClawPaths) -> None:
     store.delete(paths)  # what was here is no template, see `ensure`
     made.root.rename(paths.root)
     fsutil.sync_folder(paths.root.parent)
-
-
-def _digest(told: Machine) -> str:
-    manifest = runtime.load(RuntimePaths(told.runtime.parent).manifest)
-    if manifest is None:
-        raise VclawError("The runtime disk was removed by another process just now.")
-    return manifest.digest
 
 
 def _own(path: Path) -> None:

@@ -7,10 +7,11 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vclaw import boot, hypervisor, runtime, seed
+from vclaw import boot, hypervisor, seed
 from vclaw.hypervisor.machine import Machine
 from vclaw.images.meta import ImageMeta
 from vclaw.model import NONE, ClawSpec, ImageRef
+from vclaw.runtime import RuntimeManifest
 
 LAYOUT = 1
 """Counted up where a template changes in a way that nothing else of the recipe shows."""
@@ -28,12 +29,12 @@ class Recipe:
     machine: Machine  # of the claw that is to begin from it
 
 
-def of(spec: ClawSpec, machine: Machine, image: ImageMeta) -> Recipe:
-    """The template from which a claw with this machine, and a disk of this image, can begin."""
+def of(spec: ClawSpec, machine: Machine, image: ImageMeta, disk: RuntimeManifest) -> Recipe:
+    """The template from which a claw with this machine, image and runtime disk can begin."""
     shaping = [
         LAYOUT,
         image.digest,
-        runtime.key(spec.openclaw_version, spec.image.arch),
+        disk.digest,
         spec.disk_gib,
         boot.kernel_cmdline(image.cmdline, machine),
         hypervisor.current().fingerprint(machine),

@@ -25,7 +25,6 @@ class TemplateMeta:
     image: str  # as the user types it
     image_digest: str  # sha256:<hex>
     openclaw: str
-    runtime: str  # sha256:<hex> of the runtime disk, of which the guest has parts in memory
     accelerator: str
     cpus: int
     memory_mib: int
