@@ -53,6 +53,11 @@ def step(paths: ClawPaths) -> str:
     return word if word in (FRESH, BEGUN, DONE) else ""
 
 
+def nobodys(paths: ClawPaths) -> bool:
+    """Whether a guest that runs there is nobody's yet: its start is under way, or was cut off."""
+    return step(paths) in (FRESH, BEGUN)
+
+
 def _read(paths: ClawPaths) -> dict[str, Any]:
     try:
         return fsutil.read_json(paths.clone)

@@ -58,8 +58,12 @@ def load(paths: TemplatePaths) -> TemplateMeta | None:
         meta = schema.load(paths.meta, TemplateMeta, STEPS, hint)
     except FileNotFoundError:
         return None
-    there = all(path.is_file() for path in (paths.memory, paths.device, paths.disk))
+    there = all(path.is_file() for path in _needed(paths))
     return meta if there else None
+
+
+def _needed(paths: TemplatePaths) -> tuple[Path, ...]:
+    return paths.memory, paths.device, paths.disk, paths.disk_meta
 
 
 def is_whole(paths: TemplatePaths) -> bool:
@@ -108,7 +112,8 @@ def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
         made = disk.load(claw.disk_meta)
     except VclawError:
         return True  # it cannot be known
-    return made is not None and made.base == str(paths.root)
+    # The cache may have several names, of which some are links.
+    return bool(made and made.base) and Path(made.base).resolve() == paths.root.resolve()
 
 
 @contextlib.contextmanager
@@ -134,7 +139,7 @@ def note_user(paths: TemplatePaths, claw: ClawPaths) -> None:
 def remove(home: Home, key: str) -> None:
     """Delete a template; raises UsageError where there is none, or where a claw lies over it."""
     paths, failed = home.template(key), home.template_failure(key)
-    if not paths.root.is_dir() and not failed.exists():
+    if key not in keys(home) and not (_is_name(key) and failed.exists()):
         raise UsageError(f"There is no template {key}.", "`vclaw template ls` lists them.")
     fsutil.make_folder(home.locks)
     with locked(lock_of(home, key), BUSY_SECONDS):
@@ -147,6 +152,11 @@ def remove(home: Home, key: str) -> None:
             )
         failed.unlink(missing_ok=True)
         delete(paths)
+
+
+def _is_name(key: str) -> bool:
+    """Whether a word can be a template's: none that leads out of their folder."""
+    return bool(key) and Path(key).name == key and "\0" not in key
 
 
 def delete(paths: TemplatePaths) -> None:
