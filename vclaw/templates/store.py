@@ -112,8 +112,10 @@ def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
         made = disk.load(claw.disk_meta)
     except VclawError:
         return True  # it cannot be known
+    if made is None or not made.base:
+        return False
     # The cache may have several names, of which some are links.
-    return bool(made and made.base) and Path(made.base).resolve() == paths.root.resolve()
+    return Path(made.base).resolve() == paths.root.resolve()
 
 
 @contextlib.contextmanager
