@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vclaw import boot, channel, crashpoints, fsutil, hypervisor
+from vclaw.claws import installed
 from vclaw.errors import VclawError
 from vclaw.hypervisor.machine import Memory
 from vclaw.paths import ClawPaths, TemplatePaths
@@ -71,8 +72,8 @@ def opened(paths: ClawPaths, template: TemplatePaths) -> Iterator[Saved]:
     meta = store.load(template)
     if meta is None:
         raise VclawError(f"The template {template.root.name} is not whole.")
-    installed = fsutil.read_json(paths.installed).get("digest")
-    if installed != meta.runtime:
+    booted_with = installed.load(paths)
+    if booted_with is None or booted_with.digest != meta.runtime:
         raise VclawError("The runtime disk is another one by now.")
     size = paths.seed.stat().st_size
     if size != meta.seed_bytes:
