@@ -17,6 +17,7 @@ META = TemplateMeta(
     image_digest="sha256:1",
     openclaw="2026.9.6",
     runtime="sha256:2",
+    fingerprint="3",
     accelerator="tcg",
     cpus=1,
     memory_mib=2048,

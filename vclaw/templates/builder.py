@@ -232,6 +232,7 @@ def _place(home: Home, wanted: Recipe, claw: ClawPaths) -> None:
         image_digest=wanted.image_digest,
         openclaw=wanted.openclaw,
         runtime=_digest(told),
+        fingerprint=hypervisor.current().fingerprint(told),
         accelerator=told.accelerator,
         cpus=told.cpus,
         memory_mib=told.memory_mib,

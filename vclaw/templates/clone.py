@@ -75,6 +75,8 @@ def opened(paths: ClawPaths, template: TemplatePaths) -> Iterator[Saved]:
     booted_with = installed.load(paths)
     if booted_with is None or booted_with.digest != meta.runtime:
         raise VclawError("The runtime disk is another one by now.")
+    if hypervisor.current().fingerprint(boot.machine(paths)) != meta.fingerprint:
+        raise VclawError("The machine or its hypervisor is another one by now.")
     size = paths.seed.stat().st_size
     if size != meta.seed_bytes:
         raise VclawError(f"The claw's seed has {size} bytes, and the template's {meta.seed_bytes}.")

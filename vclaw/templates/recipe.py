@@ -12,7 +12,7 @@ from vclaw.hypervisor.machine import Machine
 from vclaw.images.meta import ImageMeta
 from vclaw.model import NONE, ClawSpec, ImageRef
 
-LAYOUT = 1
+LAYOUT = 2
 """Counted up where a template changes in a way that nothing else of the recipe shows."""
 
 

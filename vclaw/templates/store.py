@@ -26,6 +26,7 @@ class TemplateMeta:
     image_digest: str  # sha256:<hex>
     openclaw: str
     runtime: str  # sha256:<hex> of the runtime disk, of which the guest has parts in memory
+    fingerprint: str  # of the machine and its hypervisor, as that tells it
     accelerator: str
     cpus: int
     memory_mib: int

@@ -10,6 +10,7 @@ import pytest
 from tests.support.templates import META, lay_over, plant
 from vclaw import channel, fsutil
 from vclaw.errors import VclawError
+from vclaw.hypervisor.qemu import Qemu
 from vclaw.paths import ClawPaths, Home, TemplatePaths
 from vclaw.templates import clone, memory
 
@@ -30,6 +31,13 @@ def claw(home: Home, template: TemplatePaths) -> ClawPaths:
     record(paths)
     clone.mark(paths, clone.FRESH)
     return paths
+
+
+@pytest.fixture(autouse=True)
+def _known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No claw of these tests has a machine.json, nor this host a hypervisor."""
+    monkeypatch.setattr("vclaw.boot.machine", lambda _: None)
+    monkeypatch.setattr(Qemu, "fingerprint", lambda *_: META.fingerprint)
 
 
 def record(paths: ClawPaths, digest: str = META.runtime) -> None:
@@ -107,6 +115,15 @@ def test_another_runtime_disk_or_an_unknown_one_does_not_fit(
     else:
         record(claw, known)
     with pytest.raises(VclawError), clone.opened(claw, template):
+        pass
+
+
+def test_another_machine_or_hypervisor_does_not_fit(
+    claw: ClawPaths, template: TemplatePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the package was upgraded after the claw's disk was made."""
+    monkeypatch.setattr(Qemu, "fingerprint", lambda *_: "another")
+    with pytest.raises(VclawError, match="hypervisor is another"), clone.opened(claw, template):
         pass
 
 
@@ -190,11 +207,7 @@ def test_it_is_on_record_that_a_guest_may_have_used_the_disk_before_it_goes_on(
 ) -> None:
     seen: list[str] = []
 
-    class Machine:
-        def resume(self, paths: ClawPaths) -> None:
-            seen.append(clone.step(paths))
-
-    monkeypatch.setattr("vclaw.hypervisor.current", Machine)
+    monkeypatch.setattr(Qemu, "resume", lambda _, paths: seen.append(clone.step(paths)))
     monkeypatch.setattr(channel, "ask", Guest(silent=0).ask)
     with clone.opened(claw, template) as saved:
         clone.let_go(claw, saved)
