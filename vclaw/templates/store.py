@@ -142,7 +142,7 @@ def note_user(paths: TemplatePaths, claw: ClawPaths) -> None:
 def remove(home: Home, key: str) -> None:
     """Delete a template; raises UsageError where there is none, or where a claw lies over it."""
     paths, failed = home.template(key), home.template_failure(key)
-    if key not in keys(home) and not (_is_name(key) and failed.exists()):
+    if key not in (*keys(home), *_failures(home)):
         raise UsageError(f"There is no template {key}.", "`vclaw template ls` lists them.")
     fsutil.make_folder(home.locks)
     with locked(lock_of(home, key), BUSY_SECONDS):
@@ -157,9 +157,10 @@ def remove(home: Home, key: str) -> None:
         delete(paths)
 
 
-def _is_name(key: str) -> bool:
-    """Whether a word can be a template's: none that leads out of their folder."""
-    return bool(key) and Path(key).name == key and "\0" not in key
+def _failures(home: Home) -> list[str]:
+    """The names of those that could not be made."""
+    notes = sorted(home.templates.glob(home.template_failure("*").name))
+    return [note.name.removeprefix(".").removesuffix(".failed") for note in notes]
 
 
 def delete(paths: TemplatePaths) -> None:
