@@ -65,7 +65,9 @@ def _templates(home: Home, spec: ClawSpec) -> list[Recipe]:
     try:
         meta, machine = images.load(home, spec.image), machines.machine(paths)
         disk = runtimes.load(RuntimePaths(machine.runtime.parent).manifest)
-        return [] if meta is None or disk is None else [recipe.of(spec, machine, meta, disk)]
+        if meta is None or disk is None:
+            return []
+        return [recipe.of(spec, machine, meta, disk.digest)]
     except (VclawError, OSError):
         return []  # the stages say what is wrong
 

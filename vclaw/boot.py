@@ -38,8 +38,7 @@ def ensure(paths: ClawPaths, progress: Progress) -> None:
     with locked(paths.lock):
         told = machine(paths)
         running = current(paths)
-        if running is not None and clone.step(paths) in (clone.FRESH, clone.BEGUN):
-            # Its start was cut off: what runs there is nobody's yet.
+        if running is not None and clone.nobodys(paths):  # its start was cut off
             running.end(patience=0.0)
             running = None
         if running is None:
@@ -103,20 +102,30 @@ def _went_on(paths: ClawPaths, told: Machine, held: Sequence[int], progress: Pro
 
     made = disk.load(paths.disk_meta)
     assert made is not None  # the disk stage comes first
-    try:
-        with clone.opened(paths, TemplatePaths(Path(made.base))) as saved:
+    with contextlib.ExitStack() as open_files:
+        try:
+            template = TemplatePaths(Path(made.base))
+            saved = open_files.enter_context(clone.opened(paths, template))
             launch(paths, told, (*held, saved.memory_fd, saved.device_fd), saved.memory)
             hypervisor.current().load(paths, saved.device_fd, memory=False)
             crashpoints.reach("clone.loaded")
-            forward(paths, told)
+        except UsageError:
+            raise
+        except VclawError as error:
+            return _gave_up(paths, error, progress)
+        forward(paths, told)  # else the guest stays as it is saved, and serves the next start
+        try:
             clone.let_go(paths, saved)
-        return True
-    except UsageError:
-        raise
-    except VclawError as error:
-        progress.say(f"the template does not serve: {error.message} The claw boots by itself.")
-        _end(paths)
-        return False
+        except VclawError as error:
+            return _gave_up(paths, error, progress)
+    return True
+
+
+def _gave_up(paths: ClawPaths, error: VclawError, progress: Progress) -> bool:
+    """Say why the saved guest cannot go on, and end it; False, as `_went_on` tells it."""
+    progress.say(f"the template does not serve: {error.message} The claw boots by itself.")
+    _end(paths)
+    return False
 
 
 def launch(
@@ -311,9 +320,8 @@ def is_reachable(paths: ClawPaths) -> bool:
     from vclaw.model import OPEN
     from vclaw.templates import clone
 
-    if clone.step(paths) in (clone.FRESH, clone.BEGUN):
+    if clone.nobodys(paths):
         return False  # its start was cut off
-
     told = machine(paths)
     if told.network == OPEN:
         return True

@@ -6,10 +6,15 @@ FAKE_QEMU_DIR steers it: each start appends its pid to `starts`; a file `fail` m
 once, `no-agent` silences the guest, `not-ready` makes /readyz say no, `deaf` lets it ignore every
 wish to power off, `old-agent` is one that takes no variables, `booting` one that applied nothing.
 The variables that the guest was told last are kept in the file `told`.
+
+With `-incoming` it is a machine that waits for a saved guest's state; what it was given, its
+memory and its devices' state, is kept in the file `incoming`. `load-ends` makes it end over that,
+`load-fails` say that it failed, and `not-introduced` its guest give no answer to an introduction.
 Run with `python -S -E`, so that it starts within a moment.
 """
 
 import contextlib
+import hashlib
 import http.server
 import json
 import os
@@ -18,6 +23,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 KNOBS = Path(os.environ["FAKE_QEMU_DIR"])
@@ -25,6 +31,12 @@ LIFE_SECONDS = 120
 """No test needs it longer; one that forgets it leaves nothing behind."""
 
 vcpus = "running"
+
+migration: dict[str, str] = {}
+"""What `query-migrate` answers."""
+
+somebody = True
+"""Whether the guest knows who it is; a saved one that went on does not until it is told."""
 
 forwards: dict[int, tuple[int, http.server.ThreadingHTTPServer]] = {}
 """Host port -> (the guest's, what listens)."""
@@ -97,6 +109,24 @@ def human(line: str) -> str:
     return ""
 
 
+def load(uri: str, memory: str) -> None:
+    """Take a saved guest's state from a descriptor that this process inherited."""
+    global vcpus
+    assert vcpus == "inmigrate"
+    if on("load-ends"):
+        print("fake: the state is not mine", flush=True)
+        os._exit(1)
+    if on("load-fails"):
+        migration.update({"status": "failed", "error-desc": "the state is not mine"})
+        return
+    with open(int(uri.removeprefix("fd:")), "rb", closefd=False) as file:
+        state = file.read().decode()
+    given = {"state": state, "memory": hashlib.sha256(Path(memory).read_bytes()).hexdigest()}
+    (KNOBS / "incoming").write_text(json.dumps(given))
+    migration["status"] = "completed"
+    vcpus = "paused"
+
+
 def monitor(stream) -> None:
     global vcpus
     send(stream, {"QMP": {"version": {}, "capabilities": []}})
@@ -105,6 +135,10 @@ def monitor(stream) -> None:
         command = request["execute"]
         vcpus = {"stop": "paused", "cont": "running"}.get(command, vcpus)
         answer = {"status": vcpus} if command == "query-status" else {}
+        if command == "migrate-incoming":
+            load(request["arguments"]["uri"], value(sys.argv, "memory-backend-file", "mem-path"))
+        if command == "query-migrate":
+            answer = migration
         if command == "human-monitor-command":
             answer = human(request["arguments"]["command-line"])
         send(stream, {"event": "SOMETHING"})
@@ -126,14 +160,24 @@ def agent(seed: Path):
     if on("booting"):
         report["applied"] = ""
     if not on("old-agent"):
-        report["ops"] = ["environment", "status"]
+        report["ops"] = ["environment", "introduce", "status"]
+    applied = report["applied"]
+    if not somebody:
+        report["applied"] = "the template's"
     answers = {"status": report, "unit": {"ActiveState": "active"}, "journal": {"text": "a log"}}
 
     def talk(stream) -> None:
+        global somebody
         for line in stream:
             request = json.loads(line)
-            if on("no-agent") or vcpus == "paused":
+            if on("no-agent") or vcpus != "running":
                 continue
+            if request["op"] == "introduce":
+                if on("not-introduced"):
+                    continue
+                assert len(bytes.fromhex(request["entropy"])) >= 32
+                assert abs(request["time"] - time.time()) < 60
+                somebody, report["applied"] = True, applied
             if request["op"] == "poweroff" and on("deaf"):
                 continue
             if request["op"] == "environment":
@@ -163,7 +207,7 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if vcpus == "running":
+        if vcpus == "running" and somebody:
             self.wfile.write(data)
 
     def log_message(self, *_words) -> None:
@@ -171,7 +215,10 @@ class Gateway(http.server.BaseHTTPRequestHandler):
 
 
 def main(words: list[str]) -> None:
+    global somebody, vcpus
     signal.alarm(LIFE_SECONDS)
+    if "-incoming" in words:
+        somebody, vcpus = False, "inmigrate"
     with (KNOBS / "starts").open("a") as log:
         log.write(f"{os.getpid()}\n")
     if on("fail"):

@@ -214,7 +214,15 @@ CLAW_VERBS = (
         ["ssh-config"],
     ),
     *(["start"], ["stop"], ["suspend"], ["resume"], ["rm", "--yes"], ["verify"]),
-    *(["image", "rm"], ["image", "fetch"], ["exec"], ["agent"], ["openclaw"], ["completion"]),
+    *(
+        ["image", "rm"],
+        ["image", "fetch"],
+        ["template", "rm"],
+        ["exec"],
+        ["agent"],
+        ["openclaw"],
+        ["completion"],
+    ),
 )
 
 
@@ -273,7 +281,6 @@ def test_every_verb_is_tried_above_or_takes_no_word() -> None:
         "shell",
         "cp",
         "image",
-        "template",
         "prune",
         "doctor",
         "init",

@@ -125,6 +125,39 @@ def test_a_claw_has_the_internet_alone_unless_something_else_is_said(
     assert (changed.network, changed.allow_host_port) == ("internet", (8, 7))
 
 
+def test_a_claw_begins_from_a_template_unless_something_else_is_said(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VCLAW_TEMPLATE", raising=False)
+    assert decide(home).template is True
+    assert decide(home, no_template=True).template is False
+    monkeypatch.setenv("VCLAW_TEMPLATE", "no")
+    assert decide(home).template is False
+    assert decide(home, spec(tmp_path, template=True), name="demo").template is True
+    monkeypatch.setenv("VCLAW_TEMPLATE", "yes")
+    assert decide(home, spec(tmp_path, template=False), name="demo").template is False
+
+
+@pytest.mark.parametrize("word", ["maybe", "No", "1", " "])
+def test_another_word_on_templates_than_yes_or_no_is_refused(
+    home: Home, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("VCLAW_TEMPLATE", word)
+    with pytest.raises(UsageError, match="VCLAW_TEMPLATE is") as caught:
+        decide(home)
+    assert caught.value.hint == "Say yes or no."
+
+
+def test_a_claw_that_begins_from_a_template_cannot_be_given_a_disk_of_its_own_later(
+    home: Home, tmp_path: Path
+) -> None:
+    there = spec(tmp_path, template=True)
+    with pytest.raises(UsageError, match="its disk is one over a template's, not one of its own"):
+        decide(home, there, name="demo", no_template=True)
+    own = replace(there, template=False)
+    assert decide(home, own, name="demo", no_template=True) == own
+
+
 def test_a_port_of_the_claw_cannot_be_one_of_the_host_too(home: Home) -> None:
     port = str(ports.any_free(()))
     with pytest.raises(UsageError, match=f"reach port {port} of the host, which is the claw"):

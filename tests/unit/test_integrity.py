@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -281,6 +282,26 @@ def test_a_claw_holds_until_its_kernel_its_image_or_its_runtime_changes(
         flip(path)
     fsutil.write_json(claw.installed, {**json.loads(claw.installed.read_bytes()), "digest": "x"})
     assert "another runtime" in look()["runtime"]
+
+
+def test_a_claw_over_a_template_holds_until_the_kernel_that_is_kept_there_changes(
+    home: Home, claw: ClawPaths
+) -> None:
+    """It boots with the template's, and has none of its own."""
+    template = home.template("debian_12-0123456789")
+    template.root.mkdir(parents=True)
+    for source, target in ((claw.kernel, template.kernel), (claw.initrd, template.initrd)):
+        source.rename(target)
+    described = {**json.loads(claw.disk_meta.read_bytes()), "base": str(template.root)}
+    fsutil.write_json(claw.disk_meta, described)
+    assert problems(integrity.claw(home, claw, Silent())) == {}
+    for path in (template.kernel, template.initrd):
+        flip(path)
+        assert list(problems(integrity.claw(home, claw, Silent()))) == [path.name]
+        flip(path)
+    shutil.rmtree(template.root)
+    found = problems(integrity.claw(home, claw, Silent()))
+    assert set(found) == {"vmlinuz", "initrd.img"}
 
 
 def test_a_claw_outlives_its_image_and_its_runtime(home: Home, claw: ClawPaths) -> None:

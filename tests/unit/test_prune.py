@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.templates import lay_over, plant
 from vclaw import boot, fsutil, prune, runtime
 from vclaw.claws import record
 from vclaw.cli import main
@@ -17,6 +20,7 @@ from vclaw.hypervisor.process import Process, start_mark
 from vclaw.model import ClawSpec, ImageRef, host_arch
 from vclaw.paths import ClawPaths, Home
 from vclaw.prune import Found, Uses
+from vclaw.templates import store as templates
 
 IMAGE = ImageRef("debian", "12", host_arch())
 KEY = runtime.key(runtime.DEFAULT_VERSION, host_arch())
@@ -159,6 +163,60 @@ def test_the_rest_of_a_killed_build_goes(home: Home) -> None:
     (scratch / "tree").mkdir(parents=True)
     assert pruned(home) == [("partial", "openclaw-1", "")]
     assert not scratch.exists()
+
+
+def test_a_template_goes_unless_a_claws_disk_lies_over_it(home: Home, tmp_path: Path) -> None:
+    """A claw of another data folder counts as well."""
+    used, unused = plant(home, "debian_12-a"), plant(home, "debian_12-b")
+    folder = lay_over(Home(home.cache, tmp_path / "elsewhere"), "demo", used)
+    assert pruned(home, dry_run=True) == [("template", "debian_12-b", "")]
+    assert unused.root.exists()
+    assert pruned(home) == [("template", "debian_12-b", "")]
+    assert not unused.root.exists()
+    assert used.meta.exists()
+    shutil.rmtree(folder)
+    assert pruned(home) == [("template", "debian_12-a", "")]
+    assert not used.root.exists()
+
+
+def test_a_broken_claw_keeps_every_template(home: Home) -> None:
+    template = plant(home, "debian_12-a")
+    lay_over(home, "demo", None)  # it has no claw.json
+    assert pruned(home) == []
+    assert template.meta.exists()
+
+
+def test_the_rest_of_a_template_that_was_not_finished_goes(home: Home) -> None:
+    scratch = home.templates / ".debian_12-a.building"
+    (scratch / "run").mkdir(parents=True)
+    (scratch / "memory").write_bytes(b"x" * 8192)
+    assert pruned(home) == [("partial", "debian_12-a", "")]
+    assert not scratch.exists()
+
+
+def test_a_template_that_lost_its_description_is_a_rest(home: Home) -> None:
+    template = plant(home, "debian_12-a")
+    template.meta.unlink()
+    assert pruned(home) == [("partial", "debian_12-a", "")]
+    assert not template.root.exists()
+
+
+def test_a_template_that_lost_its_description_stays_under_a_claws_disk(home: Home) -> None:
+    template = plant(home, "debian_12-a")
+    lay_over(home, "demo", template)
+    template.meta.unlink()
+    assert pruned(home) == []
+    assert template.disk.exists()
+
+
+def test_a_template_that_somebody_makes_stays_and_is_said(home: Home) -> None:
+    scratch = home.templates / ".debian_12-a.building"
+    scratch.mkdir(parents=True)
+    fsutil.make_folder(home.locks)
+    with templates.lock_of(home, "debian_12-a").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert pruned(home) == [("partial", "debian_12-a", "a process works on it")]
+    assert scratch.exists()
 
 
 HOLD = """

@@ -153,8 +153,44 @@ def test_the_iso_is_for_its_owner_alone(iso: Path) -> None:
     assert iso.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_iso_ends_on_a_sector(iso: Path) -> None:
-    assert iso.stat().st_size % 2048 == 0
+@pytest.mark.parametrize("more", [0, 3 * 2**20, 4 * 2**20, 9 * 2**20])
+def test_the_iso_is_a_multiple_of_4_mib_whatever_it_holds(tmp_path: Path, more: int) -> None:
+    """A guest that goes on from a saved one takes the disk to be as large as it was then."""
+    path = tmp_path / "seed.iso"
+    seed.write_iso({**seed.render(settings()), "vclaw/more": bytes(more)}, path)
+    size = path.stat().st_size
+    assert size % (4 * 2**20) == 0
+    assert more < size <= more + 8 * 2**20
+
+
+def test_a_template_is_told_nothing_of_any_claw() -> None:
+    told = seed.template_settings(owner=(1000, 1000), emulated=True)
+    assert set(told) == {
+        *("schema", "template", "hostname", "uid", "gid", "emulated", "generation"),
+    }
+    assert told["template"] is True
+    carried = b"".join(seed.render(told).values())
+    for word in (IDENTITY.token, "se,cret", IDENTITY.host_private, IDENTITY.client_public, "demo"):
+        assert word.encode() not in seed.render(told)["vclaw/guest.json"]
+    assert IDENTITY.token.encode() not in carried
+
+
+def test_a_templates_seed_is_as_large_as_a_claws(tmp_path: Path) -> None:
+    told = seed.template_settings(owner=(1000, 1000), emulated=True)
+    sizes = set()
+    for name, guest in (("a", told), ("b", settings(ca="x" * 2**20))):
+        seed.write_iso(seed.render(guest), tmp_path / name)
+        sizes.add((tmp_path / name).stat().st_size)
+    assert len(sizes) == 1
+
+
+def test_a_templates_generation_changes_with_what_it_is_told() -> None:
+    made = [
+        seed.template_settings(owner=owner, emulated=emulated)["generation"]
+        for owner in ((0, 0), (1, 1))
+        for emulated in (True, False)
+    ]
+    assert len(set(made)) == 4
 
 
 @pytest.mark.skipif(shutil.which("cloud-init") is None, reason="cloud-init is not installed")

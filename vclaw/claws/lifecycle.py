@@ -125,6 +125,9 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
         process = boot.current(paths)
         if process is None:
             progress.say(f"{paths.root.name} is not running")
+        elif clone.nobodys(paths):
+            # A saved guest that runs for a moment would leave a disk that it cannot go on with.
+            process.end(patience=0.0)
         elif force or not (_ask_to_stop(paths) and process.wait(STOP_SECONDS)):
             if not force:
                 progress.say("the guest did not shut down; ending its virtual machine")
@@ -241,3 +244,8 @@ def _require_running(paths: ClawPaths) -> None:
     if not boot.is_up(paths):
         name = paths.root.name
         raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")
+    if clone.nobodys(paths):
+        name = paths.root.name
+        raise UsageError(
+            f"{name} has not begun: its start was cut off.", f"`vclaw start {name}` begins anew."
+        )

@@ -11,6 +11,7 @@ from vclaw.claws import record
 from vclaw.errors import VclawError
 from vclaw.hypervisor.process import boot_id
 from vclaw.paths import ClawPaths, Home
+from vclaw.templates import clone
 
 ASK_SECONDS = 0.4
 """A question to a gateway for a listing, which must not wait for a hung one."""
@@ -75,6 +76,8 @@ def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
     if not boot.is_up(paths):
         return _not_running(paths)
     state = hypervisor.current().state(paths)
+    if clone.nobodys(paths):
+        return "booting", ""  # it stands still now and then, and is not the claw's yet
     if state == "paused":
         return "suspended", ""
     if state != "running":

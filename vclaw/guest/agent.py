@@ -22,6 +22,12 @@ PORT = "/dev/virtio-ports/org.vclaw.agent"
 INTRODUCED = apply.RUN / "introduced"
 """Once a guest that went on from a saved one knows that it is another, its uptime then."""
 
+MACHINE_ID = Path("/etc/machine-id")
+RANDOM_SEED = Path("/var/lib/systemd/random-seed")
+"""What systemd gives the random generator at the next boot."""
+SEED_DISK = Path("/dev/disk/by-id/virtio-seed")
+RANDOM = Path("/dev/urandom")
+
 BLKFLSBUF = 0x1261
 RNDADDENTROPY = 0x40085203
 RNDRESEEDCRNG = 0x5207
@@ -90,12 +96,15 @@ def environment(request: dict[str, Any]) -> dict[str, Any]:
 def freeze(_request: dict[str, Any]) -> dict[str, Any]:
     """Make the guest one that can be saved and go on as several others.
 
-    Nothing is left of the seed disk, in whose place each has another, nor of a random stream.
+    Nothing is left of the seed disk, in whose place each has another, nor of a random stream, nor
+    the machine's id on the disk: one that boots from it makes its own.
     """
     subprocess.run(["umount", str(apply.SEED.parent)], stdin=subprocess.DEVNULL, check=True)
-    with Path("/dev/disk/by-id/virtio-seed").open("rb") as disk:
+    with SEED_DISK.open("rb") as disk:
         fcntl.ioctl(disk, BLKFLSBUF)
-    Path("/var/lib/systemd/random-seed").unlink(missing_ok=True)
+    RANDOM_SEED.unlink(missing_ok=True)
+    # Empty, and not gone: systemd would take the next boot for the first one (machine-id(5)).
+    apply.write(MACHINE_ID, "", 0o444)
     subprocess.run(["sync"], stdin=subprocess.DEVNULL, check=True)
     return {}
 
@@ -108,7 +117,7 @@ def introduce(request: dict[str, Any]) -> dict[str, Any]:
     set_clock(request)
     if not INTRODUCED.exists():
         stir(bytes.fromhex(request["entropy"]))
-        apply.write(Path("/etc/machine-id"), os.urandom(16).hex() + "\n", 0o444)
+        apply.write(MACHINE_ID, os.urandom(16).hex() + "\n", 0o444)
         # The journal keeps its files by that id.
         systemctl("restart", "systemd-journald.service")
         apply.write(INTRODUCED, str(apply.uptime()))
@@ -118,7 +127,7 @@ def introduce(request: dict[str, Any]) -> dict[str, Any]:
 
 def stir(entropy: bytes) -> None:
     """Give the kernel's random generator what no other guest has (random(4))."""
-    with Path("/dev/urandom").open("wb") as device:
+    with RANDOM.open("wb") as device:
         size = len(entropy)
         fcntl.ioctl(device, RNDADDENTROPY, struct.pack(f"ii{size}s", size * 8, size, entropy))
         fcntl.ioctl(device, RNDRESEEDCRNG)

@@ -230,6 +230,8 @@ def _place(home: Home, wanted: Recipe, claw: ClawPaths) -> None:
         image=wanted.image.name,
         image_digest=wanted.image_digest,
         openclaw=wanted.openclaw,
+        runtime=wanted.runtime_digest,
+        fingerprint=hypervisor.current().fingerprint(told),
         accelerator=told.accelerator,
         cpus=told.cpus,
         memory_mib=told.memory_mib,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vclaw import boot, channel, crashpoints, fsutil, hypervisor
+from vclaw.claws import installed
 from vclaw.errors import VclawError
 from vclaw.hypervisor.machine import Memory
 from vclaw.paths import ClawPaths, TemplatePaths
@@ -53,6 +54,11 @@ def step(paths: ClawPaths) -> str:
     return word if word in (FRESH, BEGUN, DONE) else ""
 
 
+def nobodys(paths: ClawPaths) -> bool:
+    """Whether a guest that runs there is nobody's yet: its start is under way, or was cut off."""
+    return step(paths) in (FRESH, BEGUN)
+
+
 def _read(paths: ClawPaths) -> dict[str, Any]:
     try:
         return fsutil.read_json(paths.clone)
@@ -66,6 +72,11 @@ def opened(paths: ClawPaths, template: TemplatePaths) -> Iterator[Saved]:
     meta = store.load(template)
     if meta is None:
         raise VclawError(f"The template {template.root.name} is not whole.")
+    booted_with = installed.load(paths)
+    if booted_with is None or booted_with.digest != meta.runtime:
+        raise VclawError("The runtime disk is another one by now.")
+    if hypervisor.current().fingerprint(boot.machine(paths)) != meta.fingerprint:
+        raise VclawError("The machine or its hypervisor is another one by now.")
     size = paths.seed.stat().st_size
     if size != meta.seed_bytes:
         raise VclawError(f"The claw's seed has {size} bytes, and the template's {meta.seed_bytes}.")

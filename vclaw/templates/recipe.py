@@ -11,9 +11,8 @@ from vclaw import boot, hypervisor, seed
 from vclaw.hypervisor.machine import Machine
 from vclaw.images.meta import ImageMeta
 from vclaw.model import NONE, ClawSpec, ImageRef
-from vclaw.runtime import RuntimeManifest
 
-LAYOUT = 1
+LAYOUT = 2
 """Counted up where a template changes in a way that nothing else of the recipe shows."""
 
 
@@ -24,17 +23,18 @@ class Recipe:
     key: str  # debian_12-1a2b3c4d5e
     image: ImageRef
     image_digest: str  # sha256:<hex>
+    runtime_digest: str  # sha256:<hex> of the runtime disk
     openclaw: str
     disk_gib: int
     machine: Machine  # of the claw that is to begin from it
 
 
-def of(spec: ClawSpec, machine: Machine, image: ImageMeta, disk: RuntimeManifest) -> Recipe:
+def of(spec: ClawSpec, machine: Machine, image: ImageMeta, runtime_digest: str) -> Recipe:
     """The template from which a claw with this machine, image and runtime disk can begin."""
     shaping = [
         LAYOUT,
         image.digest,
-        disk.digest,
+        runtime_digest,
         spec.disk_gib,
         boot.kernel_cmdline(image.cmdline, machine),
         hypervisor.current().fingerprint(machine),
@@ -42,7 +42,15 @@ def of(spec: ClawSpec, machine: Machine, image: ImageMeta, disk: RuntimeManifest
     ]
     digest = hashlib.sha256(json.dumps(shaping).encode()).hexdigest()
     key = f"{spec.image.key}-{digest[:10]}"
-    return Recipe(key, spec.image, image.digest, spec.openclaw_version, spec.disk_gib, machine)
+    return Recipe(
+        key=key,
+        image=spec.image,
+        image_digest=image.digest,
+        runtime_digest=runtime_digest,
+        openclaw=spec.openclaw_version,
+        disk_gib=spec.disk_gib,
+        machine=machine,
+    )
 
 
 def _guest_files() -> str:

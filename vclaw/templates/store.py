@@ -25,6 +25,8 @@ class TemplateMeta:
     image: str  # as the user types it
     image_digest: str  # sha256:<hex>
     openclaw: str
+    runtime: str  # sha256:<hex> of the runtime disk, of which the guest has parts in memory
+    fingerprint: str  # of the machine and its hypervisor, as that tells it
     accelerator: str
     cpus: int
     memory_mib: int
@@ -57,8 +59,12 @@ def load(paths: TemplatePaths) -> TemplateMeta | None:
         meta = schema.load(paths.meta, TemplateMeta, STEPS, hint)
     except FileNotFoundError:
         return None
-    there = all(path.is_file() for path in (paths.memory, paths.device, paths.disk))
+    there = all(path.is_file() for path in _needed(paths))
     return meta if there else None
+
+
+def _needed(paths: TemplatePaths) -> tuple[Path, ...]:
+    return paths.memory, paths.device, paths.disk, paths.disk_meta
 
 
 def is_whole(paths: TemplatePaths) -> bool:
@@ -107,7 +113,10 @@ def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
         made = disk.load(claw.disk_meta)
     except VclawError:
         return True  # it cannot be known
-    return made is not None and made.base == str(paths.root)
+    if made is None or not made.base:
+        return False
+    # The cache may have several names, of which some are links.
+    return Path(made.base).resolve() == paths.root.resolve()
 
 
 @contextlib.contextmanager
@@ -133,7 +142,7 @@ def note_user(paths: TemplatePaths, claw: ClawPaths) -> None:
 def remove(home: Home, key: str) -> None:
     """Delete a template; raises UsageError where there is none, or where a claw lies over it."""
     paths, failed = home.template(key), home.template_failure(key)
-    if not paths.root.is_dir() and not failed.exists():
+    if key not in (*keys(home), *_failures(home)):
         raise UsageError(f"There is no template {key}.", "`vclaw template ls` lists them.")
     fsutil.make_folder(home.locks)
     with locked(lock_of(home, key), BUSY_SECONDS):
@@ -146,6 +155,12 @@ def remove(home: Home, key: str) -> None:
             )
         failed.unlink(missing_ok=True)
         delete(paths)
+
+
+def _failures(home: Home) -> list[str]:
+    """The names of those that could not be made."""
+    notes = sorted(home.templates.glob(home.template_failure("*").name))
+    return [note.name.removeprefix(".").removesuffix(".failed") for note in notes]
 
 
 def delete(paths: TemplatePaths) -> None:

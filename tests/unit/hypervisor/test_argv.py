@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit import golden
-from vclaw.hypervisor.machine import DirectBoot, Machine, RootDisk, Share
+from vclaw.hypervisor.machine import DirectBoot, Machine, Memory, RootDisk, Share
 from vclaw.hypervisor.qemu import argv
 from vclaw.model import PortForward
 from vclaw.paths import ClawPaths
@@ -37,11 +37,13 @@ class Case:
     paths: ClawPaths = PATHS
     firmware: Path | None = None
     sandbox: bool = True
+    memory: Memory | None = None
 
     @property
     def argv(self) -> list[str]:
         program = Path("/usr/bin") / argv.PROGRAMS[self.machine.arch]
-        return argv.build(program, self.machine, self.root, self.paths, self.firmware, self.sandbox)
+        words = (program, self.machine, self.root, self.paths, self.firmware, self.sandbox)
+        return argv.build(*words, memory=self.memory)
 
 
 def comma() -> Case:
@@ -70,6 +72,18 @@ CASES = {
         firmware=Path("/opt/homebrew/share/qemu/edk2-aarch64-code.fd"),
         sandbox=False,
     ),
+    "amd64-tcg-kept": replace(comma(), memory=Memory(Path("/ca,che/memory"), kept=True)),
+    "amd64-kvm-going-on": Case(
+        MACHINE,
+        RootDisk(PATHS.disk, "qcow2", base=Path("/cache/templates/t/disk.img")),
+        memory=Memory(Path("/proc/self/fd/7"), kept=False),
+    ),
+    "arm64-kvm-going-on": Case(
+        replace(MACHINE, arch="arm64"),
+        RootDisk(PATHS.disk, "qcow2"),
+        firmware=Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
+        memory=Memory(Path("/proc/self/fd/7"), kept=False),
+    ),
 }
 
 each = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -97,6 +111,32 @@ def test_no_socket_listens_on_the_network(case: Case) -> None:
 @each
 def test_only_linux_has_qemus_sandbox(case: Case) -> None:
     assert ("-sandbox" in case.argv) is case.sandbox
+
+
+@each
+def test_the_memory_is_read_back_from_the_command_line_as_it_was_given(case: Case) -> None:
+    assert argv.memory_of(case.argv) == case.memory
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("path", ["/a,b", "/a,,b,", "/,share=on,x", "/a b\nc", "/mem-path=/x"])
+def test_a_memory_of_any_path_is_read_back_from_the_command_line(path: str, kept: bool) -> None:
+    memory = Memory(Path(path), kept)
+    assert argv.memory_of(replace(CASES["amd64-tcg-firmware"], memory=memory).argv) == memory
+
+
+@each
+def test_only_a_machine_that_goes_on_from_a_saved_one_waits_for_its_state(case: Case) -> None:
+    assert ("-incoming" in case.argv) is (case.memory is not None and not case.memory.kept)
+
+
+def test_a_memory_that_is_not_kept_is_never_written() -> None:
+    for case in CASES.values():
+        words = next((w for w in case.argv if w.startswith("memory-backend-file")), "")
+        if case.memory is not None:
+            assert f"share={'on' if case.memory.kept else 'off'}," in words
+        else:
+            assert words == ""
 
 
 @pytest.mark.parametrize(

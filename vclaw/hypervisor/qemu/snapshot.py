@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from vclaw.errors import VclawError
-from vclaw.hypervisor.machine import Machine, RootDisk
+from vclaw.hypervisor.machine import Machine, RootDisk, Share
 from vclaw.hypervisor.qemu import accelerator, argv, qmp
 from vclaw.paths import ClawPaths
 
@@ -39,7 +39,8 @@ def fingerprint(program: Path, machine: Machine) -> str:
         name="any",
         runtime=Path("/runtime"),
         forwards=(),
-        shares=tuple(dataclasses.replace(share, path=Path("/share")) for share in machine.shares),
+        # Whether the guest may write is the host's business alone.
+        shares=tuple(Share(share.tag, Path("/share")) for share in machine.shares),
     )
     words = argv.build(program, neutral, RootDisk(Path("/disk"), "any"), ClawPaths(Path("/claw")))
     stat = program.stat()
