@@ -43,7 +43,7 @@ CLOCK_SECONDS = 30.0
 def suspend(paths: ClawPaths, progress: Progress) -> None:
     """Pause a running claw; raises UsageError where it does not run."""
     with locked(paths.lock, BUSY_SECONDS):
-        _require_running(paths)
+        boot.require_up(paths)
         if hypervisor.current().state(paths) == "paused":
             progress.say(f"{paths.root.name} is suspended already")
             return
@@ -73,7 +73,7 @@ def resume(paths: ClawPaths, timeout: float, progress: Progress) -> None:
     does not run, VclawError where its guest does not answer.
     """
     with locked(paths.lock, BUSY_SECONDS):
-        _require_running(paths)
+        boot.require_up(paths)
         paused = hypervisor.current().state(paths) == "paused"
         port = record.load(paths).gateway_port
         if paused:
@@ -121,7 +121,7 @@ def _suspension(paths: ClawPaths) -> str:
 def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
     """Power off: politely, and hard where the guest does not follow in time or by `force`."""
     with locked(paths.lock, BUSY_SECONDS):
-        process = boot.current(paths)
+        process = boot.current(paths) or boot.unrecorded(paths)
         if process is None:
             progress.say(f"{paths.root.name} is not running")
         elif force or not (_ask_to_stop(paths) and process.wait(STOP_SECONDS)):
@@ -131,6 +131,7 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
         crashpoints.reach("stop.ended")
         disk.settle(paths)
         boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error)
+        boot.forget(*paths.machine_sockets)  # a killed one left them
 
 
 def _end(paths: ClawPaths, process: Process) -> None:
@@ -233,8 +234,3 @@ def state_outside(paths: ClawPaths) -> Path | None:
     except VclawError:
         return None  # a broken claw: nothing outside of it is ever touched
 
-
-def _require_running(paths: ClawPaths) -> None:
-    if not boot.is_up(paths):
-        name = paths.root.name
-        raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")
