@@ -42,6 +42,7 @@ def ensure(paths: ClawPaths, progress: Progress) -> None:
             running.end(patience=0.0)
             running = None
         if running is None:
+            refuse_unrecorded(paths)
             check_workspace(told)
             _start(paths, told, progress)
         elif _has_settings(running, paths, told):
@@ -308,8 +309,38 @@ def current(paths: ClawPaths) -> Process | None:
     return process if process is not None and process.alive else None
 
 
+def unrecorded(paths: ClawPaths) -> Process | None:
+    """The claw's running process that run.json does not name, damaged as it is; None otherwise."""
+    if current(paths) is not None:
+        return None
+    from vclaw import hypervisor
+
+    found = hypervisor.current().find(paths)
+    # A machine that another command has just started is on record before it listens.
+    return found if found is not None and found.alive and current(paths) is None else None
+
+
+def refuse_unrecorded(paths: ClawPaths) -> None:
+    """Raise UsageError where the claw runs and vclaw knows too little of it to work with it."""
+    process = unrecorded(paths)
+    if process is not None:
+        name = paths.root.name
+        raise UsageError(
+            f"{name} runs (process {process.pid}), but {paths.run} does not say so: it is damaged.",
+            f"`vclaw stop {name}` ends it (`--force`: at once); then `vclaw start {name}`.",
+        )
+
+
+def require_up(paths: ClawPaths) -> None:
+    """Raise UsageError with the command that helps where the virtual machine does not run."""
+    if not is_up(paths):
+        refuse_unrecorded(paths)
+        name = paths.root.name
+        raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")
+
+
 def is_up(paths: ClawPaths) -> bool:
-    """Whether the virtual machine runs; never raises."""
+    """Whether the virtual machine runs and is on record; never raises."""
     return current(paths) is not None
 
 

@@ -14,6 +14,8 @@ RUN = "run.json"
 READY = "ready.json"
 SUSPENDED = "suspended.json"
 LAST_ERROR = "error.json"
+SOCKETS = "run"
+STATUS_SOCKET = f"{SOCKETS}/status.sock"
 
 MARKS = (SPEC, RUN, READY, LAST_ERROR, SUSPENDED)
 """The files of a claw whose changes mark its life."""

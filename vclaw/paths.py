@@ -268,7 +268,7 @@ class ClawPaths(Folder):
     @property
     def sockets(self) -> Path:
         """Folder (0700) of the hypervisor's unix sockets; nothing else is in it to trust."""
-        return self.root / "run"
+        return self.root / layout.SOCKETS
 
     @property
     def qmp(self) -> Path:
@@ -278,7 +278,7 @@ class ClawPaths(Folder):
     @property
     def qmp_status(self) -> Path:
         """A second QMP monitor, for status questions only."""
-        return self.sockets / "status.sock"
+        return self.root / layout.STATUS_SOCKET
 
     @property
     def channel(self) -> Path:
@@ -289,6 +289,11 @@ class ClawPaths(Folder):
     def serial_socket(self) -> Path:
         """The guest's serial console, to type into."""
         return self.sockets / "serial.sock"
+
+    @property
+    def machine_sockets(self) -> tuple[Path, ...]:
+        """Every socket on which the hypervisor listens."""
+        return self.qmp_status, self.qmp, self.channel, self.serial_socket
 
     @property
     def ssh_control(self) -> Path:
@@ -434,7 +439,7 @@ def check_socket_length(paths: ClawPaths) -> None:
     # ssh makes its socket under a name that is a dot and 16 letters longer, and renames it.
     connecting = paths.ssh_control.with_name(f"{paths.ssh_control.name}.{'x' * 16}")
     longest = max(
-        (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket, connecting),
+        (*paths.machine_sockets, connecting),
         key=lambda path: len(os.fsencode(path)),
     )
     length = len(os.fsencode(longest))

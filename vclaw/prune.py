@@ -115,7 +115,7 @@ def _runtimes_on_record(home: Home, paths: ClawPaths) -> set[str]:
     words: list[str] = []
     with contextlib.suppress(OSError, VclawError):
         words.append(str(fsutil.read_json(paths.machine).get("runtime", "")))
-    process = boot.current(paths)
+    process = boot.current(paths) or boot.unrecorded(paths)
     if process is not None:
         words += [part.removeprefix("file=") for word in process.argv for part in word.split(",")]
     folders = (Path(word).parent for word in words)

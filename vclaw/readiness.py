@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,19 @@ POLL_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
 """A busy emulated guest takes its time for an answer."""
 
+RENEW = "environment"
+"""The guest agent's operation that starts the gateway anew; an agent of an older vclaw has none."""
+
 SERVICE_SECONDS = 30.0
 """Pause between two questions to the guest's systemd: asked every second, they take an emulated
 guest's processors away from the very start that is waited for."""
+
+RENEW_SECONDS = 120.0
+"""What the old gateway is given to end: systemd kills it after 30 s, an emulated one is slow."""
+
+STARTS_MAX = 3
+"""How many starts of the gateway may fail within one wait. systemd tries for longer, and where a
+start takes a minute to fail, for ever."""
 
 REMINDER_SECONDS = 30.0
 """How often a wait that shows no progress says what it waits for."""
@@ -138,8 +148,9 @@ class _Watch:
         self._progress = progress
         self._generation = fsutil.read_json(paths.guest)["generation"]
         self._start = self._said = time.monotonic()
-        self._restarts = 0
-        self._next_look = self._start + SERVICE_SECONDS
+        self._restarts: int | None = None
+        self._first_restarts = 0
+        self._next_look = self._start
         self.passed: dict[str, float] = {}
         self.steps: list[dict[str, Any]] = []
 
@@ -177,20 +188,40 @@ class _Watch:
         return Observation(process.alive, report, self._generation, self._port)
 
     def _look_at_service(self) -> None:
-        """Raise where systemd gave the gateway up: waiting longer cannot help."""
+        """Raise where waiting longer cannot help: the gateway's starts fail one after another.
+
+        One that systemd had given up before is started anew first: its cause may be mended.
+        """
         try:
             unit = channel.ask(self._paths.channel, "unit", ANSWER_SECONDS, unit="openclaw.service")
         except VclawError:
             return
-        if unit.get("ActiveState") == "failed":
-            raise VclawError(
-                f"The gateway ended with exit status {unit.get('ExecMainStatus')} and stays down.",
-                "The end of its log:\n" + gateway_log(self._paths),
-            )
         restarts = int(unit.get("NRestarts", 0))
-        if restarts > self._restarts:
+        if unit.get("ActiveState") == "failed":
+            ended = f"ended with exit status {unit.get('ExecMainStatus')} and stays down"
+            if self._restarts is not None:
+                raise self._failed(ended)
+            self._say(f"OpenClaw {ended}; it is started anew")
+            try:
+                renew(self._paths, fsutil.read_json(self._paths.guest))
+            except VclawError:
+                raise self._failed(ended) from None
+            restarts = 0
+        if self._restarts is None or restarts < self._restarts:
+            self._restarts = self._first_restarts = restarts
+        elif restarts - self._first_restarts >= STARTS_MAX:
+            raise self._failed(f"ended {STARTS_MAX} times while it started")
+        elif restarts > self._restarts:
             self._restarts = restarts
             self._say("OpenClaw ended while it started; it is started again")
+
+    def _failed(self, what: str) -> VclawError:
+        check, name = self.waiting_for, self._paths.root.name
+        return VclawError(
+            f"The gateway {what}: '{check.name}' does not hold ({check.done}).",
+            f"The virtual machine is kept; `vclaw start {name}` tries again, once the cause is "
+            f"mended.\nThe end of the gateway's log:\n{gateway_log(self._paths)}",
+        )
 
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
@@ -207,6 +238,15 @@ def guest_report(paths: ClawPaths, timeout: float = ANSWER_SECONDS) -> dict[str,
         return channel.ask(paths.channel, "status", timeout)
     except VclawError:
         return None
+
+
+def renew(paths: ClawPaths, guest: Mapping[str, Any]) -> None:
+    """Give the guest's gateway the variables of `guest` and start it anew, without a boot.
+
+    `guest` is as guest.json has it. Raises VclawError where the guest did not do it.
+    """
+    told = {"env": guest["env"], "generation": guest["generation"]}
+    channel.ask(paths.channel, RENEW, RENEW_SECONDS, **told)
 
 
 def gateway_log(paths: ClawPaths) -> str:

@@ -85,29 +85,93 @@ def test_a_guest_that_reports_an_error_is_not_waited_for(
     assert boot.is_up(world.paths)
 
 
-def test_a_gateway_that_systemd_gave_up_shows_its_journal(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+Unit = dict[str, str]
+
+
+@pytest.fixture
+def service(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
+    """What systemd says of the gateway, a look each and then the last one again.
+
+    The guest has booted and its gateway is silent until it is started anew, which adds `renewed`.
+    """
     world.turn("not-ready")
     world.run("boot")
+    monkeypatch.setattr("vclaw.readiness.SERVICE_SECONDS", 0.01)
     monkeypatch.setattr("vclaw.gateway.probe", lambda *_, **__: False)
-    monkeypatch.setattr("vclaw.readiness.SERVICE_SECONDS", 0.1)
+    units: list[Unit] = []
+    report = {
+        "applied": fsutil.read_json(world.paths.guest)["generation"],
+        "mounts": ["/workspace"],
+    }
 
-    def ask(_path: object, op: str, _timeout: float, **_: object) -> dict[str, Any]:
-        answers: dict[str, dict[str, Any]] = {
-            "status": {
-                "applied": fsutil.read_json(world.paths.guest)["generation"],
-                "mounts": ["/workspace"],
-            },
-            "unit": {"ActiveState": "failed", "ExecMainStatus": "78"},
-            "journal": {"text": "unknown key: colour"},
-        }
-        return answers[op]
+    def ask(_path: object, op: str, _timeout: float, **told: object) -> dict[str, Any]:
+        if op == "environment":
+            assert told["generation"] == report["applied"]
+            units[-1] = {**units[-1], "renewed": "yes"}
+            return {}
+        if op == "unit":
+            return units.pop(0) if len(units) > 1 else units[0]
+        return {"status": report, "journal": {"text": "unknown key: colour"}}[op]
 
     monkeypatch.setattr(channel, "ask", ask)
-    with pytest.raises(VclawError, match="exit status 78 and stays down") as caught:
+    return units
+
+
+FAILED = {"ActiveState": "failed", "ExecMainStatus": "78", "NRestarts": "10"}
+
+
+def active(restarts: int) -> Unit:
+    return {"ActiveState": "active", "ExecMainStatus": "0", "NRestarts": str(restarts)}
+
+
+def test_a_gateway_that_systemd_gives_up_shows_the_check_and_its_journal(
+    world: World, service: list[Unit]
+) -> None:
+    service += [active(0), active(1), FAILED]
+    with pytest.raises(VclawError, match="exit status 78 and stays down: 'gateway live'") as caught:
         wait(world, timeout=1000.0)
     assert "unknown key: colour" in caught.value.hint
+    assert "`vclaw start demo` tries again" in caught.value.hint
+    assert "renewed" not in service[-1]
+
+
+def test_a_gateway_that_was_given_up_before_is_started_anew_once(
+    world: World, service: list[Unit]
+) -> None:
+    service += [FAILED, FAILED]
+    with pytest.raises(VclawError, match="exit status 78 and stays down"):
+        wait(world, timeout=1000.0)
+    assert service == [{**FAILED, "renewed": "yes"}]
+
+
+def test_a_gateway_that_was_given_up_before_and_is_mended_becomes_ready(
+    world: World, service: list[Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service += [FAILED, active(0)]
+    monkeypatch.setattr("vclaw.gateway.probe", lambda *_, **__: "renewed" in service[-1])
+    assert "6 of 6: gateway ready" in wait(world)[-1]
+
+
+def test_starts_that_fail_one_after_another_are_not_waited_for_to_the_end(
+    world: World, service: list[Unit]
+) -> None:
+    """Those before this wait do not count: the cause may have been mended since."""
+    service += [active(number) for number in (5, 5, 6, 7, 8)]
+    with pytest.raises(VclawError, match="ended 3 times while it started") as caught:
+        wait(world, timeout=1000.0)
+    assert "unknown key: colour" in caught.value.hint
+
+
+def test_a_gateway_that_the_guest_cannot_start_anew_is_told_of(
+    world: World, service: list[Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise VclawError("The guest could not do environment: unknown.")
+
+    monkeypatch.setattr(readiness, "renew", fail)
+    service += [FAILED]
+    with pytest.raises(VclawError, match="exit status 78 and stays down"):
+        wait(world, timeout=1000.0)
 
 
 def test_a_run_of_before_counts_for_nothing(world: World) -> None:

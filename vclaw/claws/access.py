@@ -21,8 +21,7 @@ def running(home: Home, name: str) -> tuple[ClawPaths, Brief | ClawSpec]:
     """
     paths = record.existing(home, name)
     spec = glance.brief(str(paths.root)) or record.load(paths)
-    if not boot.is_up(paths):
-        raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")
+    boot.require_up(paths)
     refuse_suspended(paths)
     return paths, spec
 

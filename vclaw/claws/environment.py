@@ -18,14 +18,8 @@ from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
 
-OPERATION = "environment"
-"""The guest agent's name for it; an agent of an older vclaw has none."""
-
 ANSWER_SECONDS = 15.0
 """What a guest is given to say what it works with; an emulated one may be busy."""
-
-RESTART_SECONDS = 120.0
-"""What the old gateway is given to end: systemd kills it after 30 s, an emulated one is slow."""
 
 
 def laid(env: Mapping[str, str], wanted: Mapping[str, str | None]) -> dict[str, str]:
@@ -71,7 +65,7 @@ def _applied(paths: ClawPaths) -> str:
             f"{name} is still booting, and nothing was changed.",
             "Wait until `vclaw ps` calls it ready, then run this again.",
         )
-    if OPERATION not in report.get("ops", ()):
+    if readiness.RENEW not in report.get("ops", ()):
         raise UsageError(
             f"{name} was booted by an older vclaw, and cannot take variables while it runs.",
             f"`vclaw stop {name}`, run this again, then `vclaw start {name}`.",
@@ -89,13 +83,7 @@ def _store(paths: ClawPaths, who: identity.Identity, guest: Mapping[str, Any]) -
 def _tell(paths: ClawPaths, guest: Mapping[str, Any]) -> None:
     boot.forget(paths.ready)  # what was ready ends now
     try:
-        channel.ask(
-            paths.channel,
-            OPERATION,
-            RESTART_SECONDS,
-            env=guest["env"],
-            generation=guest["generation"],
-        )
+        readiness.renew(paths, guest)
     except VclawError as error:
         raise VclawError(
             f"The variables are stored, and the guest did not take them: {error.message}",

@@ -120,6 +120,8 @@ def _stopped(folder: str) -> dict[str, Any] | None:
         if mark in (layout.RUN, layout.LAST_ERROR):
             return None
         updated = max(updated, changed)
+    if os.path.lexists(f"{folder}/{layout.STATUS_SOCKET}"):
+        return None
     claw = brief(folder)
     if claw is None:
         return None

@@ -151,7 +151,7 @@ def _part(problems: list[str], read: Callable[[], T]) -> T | None:
 
 
 def _process(paths: ClawPaths) -> dict[str, Any] | None:
-    process = boot.last(paths)
+    process = boot.unrecorded(paths) or boot.last(paths)
     return None if process is None else {"alive": process.alive, **process.to_json()}
 
 

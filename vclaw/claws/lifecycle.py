@@ -122,7 +122,7 @@ def _suspension(paths: ClawPaths) -> str:
 def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
     """Power off: politely, and hard where the guest does not follow in time or by `force`."""
     with locked(paths.lock, BUSY_SECONDS):
-        process = boot.current(paths)
+        process = boot.current(paths) or boot.unrecorded(paths)
         if process is None:
             progress.say(f"{paths.root.name} is not running")
         elif clone.nobodys(paths):
@@ -137,6 +137,7 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
         boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error)
         if clone.step(paths) != clone.FRESH:
             boot.forget(paths.clone)
+        boot.forget(*paths.machine_sockets)  # a killed one left them
 
 
 def _end(paths: ClawPaths, process: Process) -> None:
@@ -241,9 +242,7 @@ def state_outside(paths: ClawPaths) -> Path | None:
 
 
 def _require_running(paths: ClawPaths) -> None:
-    if not boot.is_up(paths):
-        name = paths.root.name
-        raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")
+    boot.require_up(paths)
     if clone.nobodys(paths):
         name = paths.root.name
         raise UsageError(

@@ -1,4 +1,4 @@
-"""A claw's files are its owner's alone: looked at before each start, and mended."""
+"""A claw's files are its owner's alone, and its state QEMU's: looked at before each start."""
 
 from __future__ import annotations
 
@@ -37,3 +37,24 @@ def _close(path: Path) -> bool:
         return True
     finally:
         os.close(fd)
+
+
+def mixed(folder: Path, uid: int) -> bool:
+    """Whether something right in `folder` belongs to another user than `uid`.
+
+    Deeper it is not looked: a state has tens of thousands of files, and what made some of them as
+    another user made some of these too.
+    """
+    with os.scandir(folder) as entries:
+        return any(entry.stat(follow_symlinks=False).st_uid != uid for entry in entries)
+
+
+def give(folder: Path, uid: int, gid: int) -> None:
+    """Let all below `folder` belong to `uid`, which takes root; links are changed, not followed.
+
+    Each name is changed in the open folder that holds it, whatever its path leads to meanwhile.
+    """
+    for _, folders, files, fd in os.fwalk(folder, follow_symlinks=False):
+        for name in (*folders, *files):
+            if os.stat(name, dir_fd=fd, follow_symlinks=False).st_uid != uid:
+                os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)

@@ -92,8 +92,28 @@ def _settle(home: Home, paths: ClawPaths, spec: ClawSpec, progress: Progress) ->
     _check_state(home, spec, _others(home, spec.name))
     for path in permissions.close(paths):
         progress.say(f"{path} was open to other users of this host; it is closed now")
+    _own_state(paths, spec, progress)
     _warn_of_memory(spec, progress)
     boot.make_folders(paths)
+
+
+def _own_state(paths: ClawPaths, spec: ClawSpec, progress: Progress) -> None:
+    """See to it that QEMU, who is the workspace's owner, can write what is in the state.
+
+    It cannot where an earlier run was root's and without the wall, or the workspace has got
+    another owner since. A folder outside of the claw is the user's, and only told of.
+    """
+    state, (uid, gid) = paths.state_of(spec), workspace_owner(spec)
+    if not state.is_dir() or not permissions.mixed(state, uid):
+        return
+    if os.geteuid() == 0 and spec.state is None:
+        permissions.give(state, uid, gid)
+        progress.say(f"some of {state} belonged to another user; all of it is uid {uid}'s now")
+    else:
+        progress.say(
+            f"some of {state} belongs to another user, and OpenClaw, which works as uid {uid}, may "
+            f"fail to write it; this helps: sudo chown -R {uid} {shlex.quote(str(state))}"
+        )
 
 
 def _chooser(home: Home, progress: Progress) -> config.Chooser:

@@ -98,6 +98,10 @@ def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
 
 
 def _not_running(paths: ClawPaths) -> tuple[str, str]:
+    try:
+        boot.refuse_unrecorded(paths)
+    except VclawError as error:
+        return "broken", error.message
     process = boot.last(paths)
     if process is None:
         return "stopped", ""
@@ -122,7 +126,7 @@ def record_error(paths: ClawPaths, error: VclawError) -> None:
 
 
 def _pid(paths: ClawPaths) -> int | None:
-    process = boot.current(paths)
+    process = boot.current(paths) or boot.unrecorded(paths)
     return process.pid if process is not None else None
 
 

@@ -22,6 +22,9 @@ examples:
   vclaw agent my-claw "What is 6 times 7?" --json | jq -r '.result.payloads[].text'
 """
 
+LIMIT_SECONDS = 600
+"""What OpenClaw gives a turn by itself."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The flags of `vclaw agent`."""
@@ -29,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("clawid", metavar="CLAWID")
     parser.add_argument("message", metavar="MESSAGE")
     parser.add_argument(
-        "--timeout-secs", metavar="S", help="how long the turn may take (default: OpenClaw's, 600)"
+        "--timeout-secs", metavar="S", help=f"how long the turn may take (default: {LIMIT_SECONDS})"
     )
     parser.add_argument("--json", action="store_true", help="print OpenClaw's whole answer")
 
@@ -59,12 +62,22 @@ def run(args: argparse.Namespace) -> int:
     elif text(answer):
         print(text(answer))
     if status != 0:
-        raise VclawError(
-            f"The turn ended with {answer.get('status', 'an error')}: "
-            f"{answer.get('summary', 'no reason given')}.",
-            f"`vclaw logs {spec.name}` shows the gateway's log.",
-        )
+        raise _failure(spec.name, answer, args.timeout_secs or str(LIMIT_SECONDS))
     return 0
+
+
+def _failure(name: str, answer: dict[str, Any], limit: str) -> VclawError:
+    logs = f"`vclaw logs {name}` shows the gateway's log."
+    if answer.get("status") == "timeout":
+        return VclawError(
+            f"The turn ran into its time limit of {limit} s.",
+            f"Give it more with --timeout-secs S. {logs}",
+        )
+    return VclawError(
+        f"The turn ended with {answer.get('status', 'an error')}: "
+        f"{answer.get('summary', 'no reason given')}.",
+        logs,
+    )
 
 
 def _seconds(text: str) -> int:

@@ -12,6 +12,7 @@ import os
 import pwd
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -322,8 +323,13 @@ def text_of(path: Path) -> str | None:
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write beside and rename: a reader or a power cut sees no half file."""
+    """Write beside and rename: a reader or a power cut sees no half file.
+
+    One that is so already is left: a guest boots with a full disk too, to be cleared up.
+    """
     path = Path(path)
+    if holds(path, text.encode(), mode):
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".vclaw-new")
     fd = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -331,6 +337,14 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
         os.fchmod(fd, mode)
         file.write(text)
     temporary.replace(path)
+
+
+def holds(path: Path, data: bytes, mode: int) -> bool:
+    """Whether a file is there with this content and mode."""
+    try:
+        return path.read_bytes() == data and stat.S_IMODE(path.lstat().st_mode) == mode
+    except OSError:
+        return False
 
 
 def save(report: dict[str, Any]) -> None:

@@ -70,6 +70,13 @@ class Hypervisor(abc.ABC):
         """
 
     @abc.abstractmethod
+    def find(self, paths: ClawPaths) -> Process | None:
+        """The claw's running machine, found without any record of it; None where none is found.
+
+        Never another process than that: whoever asks may end it.
+        """
+
+    @abc.abstractmethod
     def state(self, paths: ClawPaths) -> str:
         """What the virtual CPUs do: `running`, `paused`, or `unknown` where nothing answers."""
 

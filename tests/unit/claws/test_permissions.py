@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -43,3 +44,29 @@ def test_no_link_is_followed(paths: ClawPaths, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         permissions.close(paths)
     assert stat.S_IMODE(outside.stat().st_mode) == 0o644
+
+
+def test_a_state_is_mixed_where_something_right_in_it_is_anothers(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    assert not permissions.mixed(tmp_path, os.geteuid())
+    assert permissions.mixed(tmp_path, os.geteuid() + 1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_all_of_a_state_is_given_to_its_user_and_nothing_that_a_link_leads_to(
+    tmp_path: Path,
+) -> None:
+    state, outside = tmp_path / "state", tmp_path / "outside"
+    (state / "agents" / "main").mkdir(parents=True)
+    (outside / "folder").mkdir(parents=True)
+    (outside / "folder" / "file").touch()
+    (state / "agents" / "main" / "sessions.db").touch()
+    (state / "agents" / "file").symlink_to(outside / "folder" / "file")
+    (state / "folder").symlink_to(outside / "folder")
+    permissions.give(state, 1234, 2345)
+    inside = sorted(state.rglob("*"))
+    assert len(inside) == 5
+    assert {(path.lstat().st_uid, path.lstat().st_gid) for path in inside} == {(1234, 2345)}
+    assert {path.stat().st_uid for path in (outside, *outside.rglob("*"))} == {0}
+    assert not permissions.mixed(state, 1234)

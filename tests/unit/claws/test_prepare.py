@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -297,3 +298,43 @@ def test_more_memory_than_there_is_is_told(world: World) -> None:
     progress = Lines()
     prepare.prepare(world.home, options(world, memory_mib=str(2**30)), progress)
     assert any("may use 1073741824 MiB of memory" in said for said in progress.said)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
+
+@pytest.fixture
+def foreign(world: World) -> Path:
+    """A file of root's in the state of the claw `new`, whose workspace is another user's."""
+    os.chown(world.spec.workspace, 1234, 1234)
+    made = prepare.prepare(world.home, options(world), Silent())
+    file = made.paths.state / "openclaw.json"
+    file.write_text("{}")
+    return file
+
+
+@needs_root
+def test_a_state_with_files_of_another_user_is_the_workspace_owners_again(
+    world: World, foreign: Path
+) -> None:
+    said = Lines()
+    prepare.prepare(world.home, options(world), said)
+    assert foreign.stat().st_uid == 1234
+    assert [line for line in said.said if "all of it is uid 1234's now" in line]
+    again = Lines()
+    prepare.prepare(world.home, options(world), again)
+    assert not [line for line in again.said if "1234" in line]
+
+
+@needs_root
+def test_a_user_who_cannot_give_files_away_is_told_what_helps(
+    world: World, foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(world.spec.workspace, 0, 0)
+    os.chown(foreign, 1234, 1234)
+    monkeypatch.setattr("vclaw.claws.prepare.workspace_owner", lambda _: (os.getuid(), 0))
+    monkeypatch.setattr("os.geteuid", lambda: 4321)
+    said = Lines()
+    prepare._own_state(world.home.claw("new"), record.load(world.home.claw("new")), said)
+    assert f"sudo chown -R 0 {foreign.parent}" in said.said[0]
+    assert foreign.stat().st_uid == 1234

@@ -84,6 +84,7 @@ def test_json_is_openclaws_whole_answer(capsys: pytest.CaptureFixture[str]) -> N
         ("no JSON", 1, 1, "gave no answer (exit status 1)"),
         ("", 0, 1, "gave no answer (exit status 0)"),
         ('{"status": "error", "summary": "no key"}', 1, 1, "The turn ended with error: no key."),
+        ('{"status": "timeout"}', 1, 1, "The turn ran into its time limit of 600 s."),
         ("", 130, 130, ""),
     ],
 )
@@ -99,3 +100,14 @@ def test_a_turn_that_fails_is_told(
     turn.update(printed=printed, status=status)
     assert main(["agent", "demo", "hello"]) == expected
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("up")
+def test_a_time_limit_that_was_given_is_named_and_how_to_give_more(
+    turn: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    turn.update(printed='{"status": "timeout", "summary": "aborted"}', status=1)
+    assert main(["agent", "demo", "hello", "--timeout-secs", "5"]) == 1
+    said = capsys.readouterr().err
+    assert "time limit of 5 s" in said
+    assert "--timeout-secs" in said

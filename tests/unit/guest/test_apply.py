@@ -99,6 +99,18 @@ def test_a_written_file_has_its_mode_and_nothing_beside_it(tmp_path: Path, mode:
         assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
+def test_a_file_that_is_right_already_takes_no_space(tmp_path: Path) -> None:
+    """A guest whose disk is full boots all the same, for its user to clear up."""
+    path = tmp_path / "file"
+    apply.write(path, "same", 0o600)
+    before = path.stat().st_ino
+    apply.write(path, "same", 0o600)
+    assert path.stat().st_ino == before
+    for text, mode in (("other", 0o600), ("other", 0o644)):
+        apply.write(path, text, mode)
+        assert (path.read_text(), path.stat().st_mode & 0o777) == (text, mode)
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     apply.write(path, "old")

@@ -81,7 +81,7 @@ class Qemu(Hypervisor):
         self, argv: list[str], paths: ClawPaths, spawn: Spawn, started: Callable[[Process], None]
     ) -> None:
         """Start QEMU in a session of its own and wait for its monitor."""
-        for socket in (paths.qmp, paths.qmp_status, paths.channel, paths.serial_socket):
+        for socket in paths.machine_sockets:
             socket.unlink(missing_ok=True)
         crashpoints.reach("boot.cleared")
         with paths.hypervisor_log.open("ab") as log:
@@ -119,6 +119,20 @@ class Qemu(Hypervisor):
         from vclaw.hypervisor.qemu import forwards as network
 
         network.change(paths.qmp, forwards)
+
+    def find(self, paths: ClawPaths) -> Process | None:
+        """Whoever listens on one of the claw's sockets and was told to in just these words."""
+        from vclaw.hypervisor import peer
+
+        # What runs behind the wall could put anything in the sockets' place, a link to another
+        # program's among that, but it writes no other program's command line.
+        own = command_line.monitor("status", paths.qmp_status)[1]
+        # A monitor that hangs takes few connections; then the next socket is asked.
+        for socket in paths.machine_sockets:
+            process = peer.listener(socket)
+            if process is not None and own in process.argv:
+                return process
+        return None
 
     def state(self, paths: ClawPaths) -> str:
         """`running`, `paused`, or `unknown`."""

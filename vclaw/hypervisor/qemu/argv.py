@@ -168,11 +168,15 @@ def _share(share: Share) -> list[str]:
 
 def _monitors(paths: ClawPaths) -> list[str]:
     # A QMP socket serves one client at a time: questions about the status get their own.
-    words: list[str] = []
-    for name, path in (("qmp", paths.qmp), ("status", paths.qmp_status)):
-        words += ["-chardev", f"socket,id={name},path={escape(path)},server=on,wait=off"]
-        words += ["-mon", f"chardev={name},mode=control"]
-    return words
+    return [*monitor("qmp", paths.qmp), *monitor("status", paths.qmp_status)]
+
+
+def monitor(name: str, path: Path) -> list[str]:
+    """The words that let a QMP monitor listen on the socket `path`, which they name whole."""
+    return [
+        *("-chardev", f"socket,id={name},path={escape(path)},server=on,wait=off"),
+        *("-mon", f"chardev={name},mode=control"),
+    ]
 
 
 def escape(path: Path) -> str:
