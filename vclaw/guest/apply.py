@@ -164,9 +164,29 @@ def configuration(guest: dict[str, Any]) -> None:
         write(path, json.dumps(new, indent=2) + "\n", 0o600)
         os.chown(path, *owner)
     write(LAID, json.dumps(guest["openclaw"]), 0o600)
-    for folder in (STATE / "workspace", CACHE, WARM):
+    # Nothing else is made in the state folder: OpenClaw takes one that holds its configuration
+    # alone for a new install, which has nothing to migrate.
+    for folder in (CACHE, WARM):
         folder.mkdir(mode=0o700, exist_ok=True)
         os.chown(folder, *owner)
+
+
+def compile_cache(guest: dict[str, Any]) -> None:
+    """The runtime disk's compiled code under node's compile cache, where new code goes on top.
+
+    Without it (an old disk, a kernel without overlayfs) a start compiles for itself.
+    """
+    subprocess.run(["modprobe", "overlay"], stdin=subprocess.DEVNULL)
+    for lower in (RUNTIME / "compile-cache").glob("*"):
+        name = f"{lower.name}-{guest['uid']}"  # node's own name for the user's folder
+        upper, work, target = (CACHE / part / name for part in ("own", "work", "compile"))
+        for folder in (upper, work, target, target.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chown(folder, guest["uid"], guest["gid"])
+        try:
+            mount("overlay", target, "overlay", f"lowerdir={lower},upperdir={upper},workdir={work}")
+        except subprocess.CalledProcessError as error:
+            print(f"vclaw: no compiled code from the runtime disk: {describe(error)}", flush=True)
 
 
 def environment(guest: dict[str, Any]) -> None:
@@ -205,8 +225,8 @@ def settle(_guest: dict[str, Any]) -> None:
 
 
 STEPS = (
-    channel, hostname, user, runtime, mounts, certificates, configuration, environment, gateway,
-    ssh, settle,
+    channel, hostname, user, runtime, mounts, certificates, configuration, compile_cache,
+    environment, gateway, ssh, settle,
 )  # fmt: skip
 TEMPLATE_STEPS = (channel, user, runtime, warm, settle)
 """Of a guest that is kept as a template: nothing of any claw's."""

@@ -17,8 +17,8 @@ from vclaw.errors import VclawError
 from vclaw.lock import locked
 from vclaw.paths import Home, RuntimePaths
 from vclaw.progress import Progress
+from vclaw.runtime import compile_cache, npm, recipe, versions
 from vclaw.runtime import manifest as manifests
-from vclaw.runtime import npm, recipe, versions
 from vclaw.runtime.manifest import RuntimeManifest
 
 SPACE = 1200 * 2**20
@@ -81,6 +81,9 @@ def _build(paths: RuntimePaths, version: str, arch: str, progress: Progress) -> 
         npm.unpack_node(arch, tree, scratch / "download")
         prune(tree, arch)
         finish(tree, version, arch)
+        progress.say("compiling the gateway's code")
+        compile_cache.fill(tree, scratch, version, arch, progress)
+        list_warm(tree)
         progress.say("packing the runtime disk")
         squash(mksquashfs, tree, made.disk)
         manifest = _describe(made.disk, version, arch, lock)
@@ -155,7 +158,7 @@ def prune(tree: Path, arch: str) -> None:
 
 
 def finish(tree: Path, version: str, arch: str) -> None:
-    """Add the programs of bin/, manifest.json (what this is) and the list of files to warm.
+    """Add the programs of bin/ and manifest.json (what this is).
 
     Raises VclawError where the tree holds no OpenClaw that can be started and looked at.
     """
@@ -171,6 +174,10 @@ def finish(tree: Path, version: str, arch: str) -> None:
                 f"OpenClaw {version} has no {needed}, which vclaw counts on.",
                 f"Choose another version; {recipe.DEFAULT_VERSION} is tested.",
             )
+
+
+def list_warm(tree: Path) -> None:
+    """Add the list of files to warm, which names only files that are there by now."""
     files = (path for path in tree.rglob("*") if path.is_file())
     warm = recipe.warm_list(path.relative_to(tree).as_posix() for path in files)
     (tree / recipe.WARM_LIST).write_text("".join(f"{path}\n" for path in warm))

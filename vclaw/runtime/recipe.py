@@ -49,7 +49,11 @@ PROGRAMS = {
 """Program in bin/ -> the script that it runs."""
 
 MTIME = 1_767_225_600
-"""2026-01-01T00:00:00Z: the time of every file in the disk; equal input gives equal bytes."""
+"""2026-01-01T00:00:00Z: the time of every file in the disk; an equal tree gives equal bytes."""
+
+COMPILE_CACHE = PurePosixPath("compile-cache")
+"""Node's compile cache, a folder per version of V8 as in NODE_COMPILE_CACHE, but for the user's
+id at the end of its name; not there where the build could not fill it."""
 
 WARM_LIST = PurePosixPath("warm.list")
 """Names the files that a gateway start reads, a path from the disk's root per line, in the order
@@ -58,7 +62,7 @@ to read them in: reading them once puts them into the guest's page cache."""
 SHIPPED = Path(__file__).parent
 """Holds package.json and package-lock.json of the default version."""
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Counted up where the disk changes in a way that nothing else in the recipe shows."""
 
 _VERSION = re.compile(r"\d{4}\.\d{1,2}\.\d{1,2}(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?")
@@ -100,7 +104,7 @@ _WARM = (
     # The gateway's own code, without what only tools, browsers and cloud workers load.
     r"{app}/openclaw/(package\.json|[^/]+\.mjs)"
     r"|{app}/openclaw/dist/[^/]+\.m?js|{app}/openclaw/dist/(state|infra)/[^/]+\.js"
-    r"|{app}/openclaw/dist/extensions/[^/]+/[^/]+\.json"
+    r"|{app}/openclaw/dist/extensions/[^/]+/[^/]+\.json|{cache}/.*"
     r"|{app}/(@openclaw/(?!fs-safe)[^/]+|@anthropic-ai/sdk|@earendil-works/[^/]+|undici|typebox|zod"
     r"|kysely|openai|jiti|commander|ws|yaml|json5|croner|tar|iconv-lite)/.*\.([cm]?js|json)",
 )
@@ -127,7 +131,8 @@ def valid_version(text: str) -> bool:
 def key(version: str, arch: str) -> str:
     """The folder name of a runtime disk: `openclaw-2026.9.6-amd64-1a2b3c4d5e`.
 
-    The last part is a hash of all else that shapes the disk, so a changed recipe builds anew.
+    The last part is a hash of all else that shapes the disk, so a changed recipe builds anew. The
+    compile cache is left out: V8 does not write the same bytes twice.
     """
     return f"openclaw-{version}-{arch}-{digest(version, arch)[:10]}"
 
@@ -168,6 +173,7 @@ def _filled(pattern: str, arch: str) -> str:
     names = {
         "{app}": re.escape(f"{APP}/node_modules"),
         "{npm}": re.escape(str(NPM)),
+        "{cache}": re.escape(str(COMPILE_CACHE)),
         "{cpu}": NPM_CPU[arch],
     }
     for name, value in names.items():

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -243,6 +244,52 @@ def test_an_unchanged_configuration_is_not_written(
     before = path.stat().st_ino
     guest_at["configuration"]({"openclaw": new, "uid": 1, "gid": 1})
     assert path.stat().st_ino == before
+
+
+def test_the_state_of_a_new_claw_holds_its_configuration_alone(
+    guest_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else OpenClaw takes it for an old installation and migrates it, at every first start.
+    warm = Path("/run/vclaw-warm")
+    plain = Path.mkdir
+    monkeypatch.setattr(Path, "mkdir", lambda self, **how: self == warm or plain(self, **how))
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    new = {"gateway": {"controlUi": {"allowedOrigins": []}}}
+    guest_at["configuration"]({"openclaw": new, "uid": 1, "gid": 1})
+    assert [path.name for path in guest_at["STATE"].iterdir()] == ["openclaw.json"]
+
+
+@pytest.fixture
+def compiled(guest_at: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """apply.py with a runtime disk that holds compiled code; nothing is run."""
+    (tmp_path / "runtime/compile-cache/v24.19.0-x64-cf738c9d").mkdir(parents=True)
+    guest_at["RUNTIME"] = tmp_path / "runtime"
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    return guest_at
+
+
+def test_the_disks_compiled_code_lies_under_the_users_own(compiled: Any) -> None:
+    mounts: list[tuple[Any, ...]] = []
+    compiled["mount"] = lambda *words: mounts.append(words)
+    compiled["compile_cache"]({"uid": 1234, "gid": 5})
+    cache, name = compiled["CACHE"], "v24.19.0-x64-cf738c9d-1234"
+    lower = compiled["RUNTIME"] / "compile-cache/v24.19.0-x64-cf738c9d"
+    options = f"lowerdir={lower},upperdir={cache}/own/{name},workdir={cache}/work/{name}"
+    assert mounts == [("overlay", cache / "compile" / name, "overlay", options)]
+    assert (cache / "own" / name).is_dir()
+    assert (cache / "work" / name).is_dir()
+
+
+def test_a_guest_without_overlayfs_goes_without_the_disks_compiled_code(
+    compiled: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mount(*_words: object) -> None:
+        raise subprocess.CalledProcessError(32, ["mount"], stderr=b"unknown filesystem type")
+
+    compiled["mount"] = mount
+    compiled["compile_cache"]({"uid": 1234, "gid": 5})
+    assert "unknown filesystem type" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ca", ["", "-----BEGIN CERTIFICATE-----\n"])
