@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import boot, changes, disk, fetch, host, ps, run, seed
+from tests.bench import boot, changes, disk, fetch, host, own, ps, run, seed
 from tests.bench.measure import Result
 
 BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
@@ -25,6 +25,7 @@ BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "fetch": fetch.compare,
     "seed": seed.compare,
     "ps": ps.compare,
+    "own": own.compare,
     "run": run.compare,
     "boot": boot.compare,
 }
