@@ -11,7 +11,8 @@ export PYTHON INTEGRATION_IMAGE_REF
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lock run check lint types unit test test-full chaos bench build clean \
+.PHONY: help setup lock run check lint types unit test test-full chaos \
+	bench bench-baseline bench-compare build clean \
 	integration-001 integration-001-run integration-002
 
 help: ## list the targets
@@ -52,8 +53,14 @@ test-full: setup lint types ## everything; may take an hour without KVM
 chaos: setup ## cut commands off at every step, 300 times; ARGS='--seed N --rounds N'
 	$(VENV)/python -m tests.chaos $(ARGS)
 
-bench: setup ## table of ratios against cp, curl, xorriso, QEMU; ARGS=--run adds whole boots
+bench: setup ## table of ratios against cp, curl, xorriso, QEMU; ARGS=--run: whole boots, ARGS=boot: by stages
 	$(VENV)/python -m tests.bench $(ARGS)
+
+bench-baseline: setup ## measure as bench does, and keep it in tests/bench/baseline.json
+	$(VENV)/python -m tests.bench $(ARGS) --keep tests/bench/baseline.json
+
+bench-compare: setup ## what the last `make bench` says that the baseline did not; ARGS=FILE: that report
+	$(VENV)/python -m tests.bench.changes $(ARGS)
 
 integration-001: setup ## the commands and their bad input, no VM
 	$(PYTEST) tests/integration/test_001_commands.py

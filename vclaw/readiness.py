@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,15 @@ from vclaw.openclaw import WORKSPACE_DIR
 from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
 
-POLL_SECONDS = 1.0
-"""Pause between two rounds of checks."""
+GUEST_SECONDS = 0.1
+"""Pause between two questions to a guest whose agent has not started: they cost it nothing."""
+
+LOOK_SECONDS = 0.01
+"""Processor time that one look takes from a guest at work: a relay's two processes and the probe,
+5 ms on the host where it was measured, and a request in the guest, taken to cost as much."""
+
+LOOKS_APART = (0.1, 2.0)
+"""Least and longest pause between two looks, in seconds."""
 
 ANSWER_SECONDS = 3.0
 """A busy emulated guest takes its time for an answer."""
@@ -132,11 +140,21 @@ def wait(paths: ClawPaths, port: int, timeout: float, progress: Progress) -> Non
             raise _ended(paths)
         if time.monotonic() >= deadline:
             raise _timed_out(paths, watch.waiting_for, timeout)
-        time.sleep(POLL_SECONDS)
+        time.sleep(watch.pause())
     record = {"schema": 1, "run": process.started, "passed": watch.passed, "steps": watch.steps}
     with locked(paths.lock):
         boot.forget(paths.last_error)
         fsutil.write_json(paths.ready, record)
+
+
+def pause(waited: float) -> float:
+    """Seconds until the next look at what has been starting for `waited` seconds.
+
+    Looks every T seconds lengthen the start by LOOK_SECONDS for each, and tell of its end T / 2
+    late: the sum is least for the root of 2 * LOOK_SECONDS * waited.
+    """
+    shortest, longest = LOOKS_APART
+    return min(longest, max(shortest, math.sqrt(2 * LOOK_SECONDS * waited)))
 
 
 class _Watch:
@@ -147,7 +165,7 @@ class _Watch:
         self._port = port
         self._progress = progress
         self._generation = fsutil.read_json(paths.guest)["generation"]
-        self._start = self._said = time.monotonic()
+        self._start = self._said = self._held = time.monotonic()
         self._restarts: int | None = None
         self._first_restarts = 0
         self._next_look = self._start
@@ -158,6 +176,12 @@ class _Watch:
     def waiting_for(self) -> Check:
         return CHECKS[len(self.passed)]
 
+    def pause(self) -> float:
+        """Seconds until the next round is worth its cost."""
+        if len(self.passed) < ANSWERED:
+            return GUEST_SECONDS
+        return pause(time.monotonic() - self._held)
+
     def round(self, process: Process) -> bool:
         """Ask until one check does not hold; returns whether all do."""
         seen = self._observe(process)
@@ -165,6 +189,7 @@ class _Watch:
             seconds = round(time.monotonic() - self._start, 1)
             self.passed[self.waiting_for.name] = seconds
             self._say(f"{list(self.passed)[-1]} ({seconds:g} s)")
+            self._held = time.monotonic()
         if len(self.passed) == len(CHECKS):
             return True
         if time.monotonic() - self._said >= REMINDER_SECONDS:
@@ -227,6 +252,9 @@ class _Watch:
         self._said = time.monotonic()
         self._progress.say(f"{len(self.passed)} of {len(CHECKS)}: {text}")
 
+
+ANSWERED = 2
+"""The guest's agent has answered once this many checks have passed."""
 
 GATEWAY_CHECKS_FROM = 4
 """The checks before this one ask the guest agent, those from it on the gateway."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -10,19 +11,78 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import Result, in_turns, seconds_of_command
 from tests.support.command import VCLAW
-from vclaw import boot, fsutil, hypervisor
+from vclaw import boot, fsutil, hypervisor, readiness
 from vclaw.model import GATEWAY_GUEST_PORT
 from vclaw.paths import ClawPaths, Home, ImagePaths
 
 NAME = "bench"
-ROUNDS = int(os.environ.get("BENCH_RUN_ROUNDS", "1"))
+ROUNDS = int(os.environ.get("BENCH_RUN_ROUNDS", "3"))
 READY_SECONDS = 1800
 IMAGE_REF = os.environ.get("INTEGRATION_IMAGE_REF") or "debian:12"
+MORE_WORDS = shlex.split(os.environ.get("BENCH_RUN_ARGS", ""))
+"""Flags of `vclaw run` that both benches of whole boots give it as well."""
+
+EMPTY_CACHE = os.environ.get("BENCH_RUN_CACHE") == "empty"
+"""Whether the bench `boot` begins each round without any image or runtime: minutes more."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with one claw of its own, and the cache that this machine has, or its own."""
+
+    folder: Path
+    home: Home
+    port: int
+
+    @classmethod
+    def make(cls, folder: Path) -> Place:
+        """Make it, with a free port for the gateway."""
+        (folder / "workspace").mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        cache = folder / "cache" if EMPTY_CACHE else Home.from_env().cache
+        return cls(folder, Home(cache=cache, data=folder / "data"), port)
+
+    @property
+    def claw(self) -> ClawPaths:
+        """The claw's files."""
+        return self.home.claw(NAME)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Where vclaw has them."""
+        return {"VCLAW_CACHE_DIR": str(self.home.cache), "VCLAW_DATA_DIR": str(self.home.data)}
+
+    def run(self, *more: str) -> float:
+        """`vclaw run` in seconds."""
+        words: list[str | Path] = [VCLAW, "run", IMAGE_REF, f"--name={NAME}", f"--port={self.port}"]
+        words += [f"--workspace={self.folder / 'workspace'}", "--json", *MORE_WORDS]
+        return seconds_of_command(
+            [*words, f"--ready-timeout-secs={READY_SECONDS}", *more], self.env
+        )
+
+    def stop(self) -> None:
+        """Power the claw off."""
+        seconds_of_command([VCLAW, "stop", NAME], self.env)
+
+    def begin(self) -> None:
+        """Remove what an earlier round left, and the cache where it is to be empty."""
+        self.remove()
+        if EMPTY_CACHE:
+            shutil.rmtree(self.home.cache, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove the claw, where there is one, whatever state it is in."""
+        words: list[str | Path] = [VCLAW, "rm", NAME, "--yes", "--force"]
+        env = {**os.environ, **self.env}
+        subprocess.run(words, env=env, capture_output=True, check=self.claw.root.exists())
 
 
 def compare(folder: Path) -> Iterable[Result]:
@@ -31,57 +91,49 @@ def compare(folder: Path) -> Iterable[Result]:
     By hand nothing is made ready in the measured time: its disk is there, and QEMU's command line
     is the one that vclaw chose, without the wall. So the ratio holds all that vclaw adds.
     """
-    home = Home(cache=Home.from_env().cache, data=folder / "data")
-    env = {"VCLAW_CACHE_DIR": str(home.cache), "VCLAW_DATA_DIR": str(home.data)}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    workspace = folder / "workspace"
-    workspace.mkdir()
-    run: list[str | Path] = [VCLAW, "run", IMAGE_REF, f"--name={NAME}", f"--port={port}"]
-    run += [f"--workspace={workspace}", f"--ready-timeout-secs={READY_SECONDS}"]
-    remove: list[str | Path] = [VCLAW, "rm", NAME, "--yes", "--force"]
-    claw = home.claw(NAME)
+    place = Place.make(folder)
 
     def ours() -> float:
-        if claw.root.exists():
-            seconds_of_command(remove, env)
-        seconds = seconds_of_command([*run, "--json"], env)
-        seconds_of_command([VCLAW, "stop", NAME], env)
+        place.remove()
+        seconds = place.run()
+        place.stop()
         return seconds
 
     def theirs() -> float:
-        _as_new(claw, home)
-        return _boot_by_hand(command, port)
+        as_new(place)
+        return boot_by_hand(command, place).ready
 
     try:
         # Fills the cache, and makes the claw whose command line is taken over. Its port for SSH
         # may be another one each time, which nothing here uses.
-        seconds_of_command([*run, "--no-wait"], env)
-        command = _by_hand(claw, port)
-        seconds_of_command([VCLAW, "stop", NAME], env)
+        place.run("--no-wait")
+        command = by_hand(place)
+        place.stop()
         what = f"run {IMAGE_REF} to ready"
         yield in_turns(what, "QEMU by hand", 1.1, ours, theirs, rounds=ROUNDS, warm_up=False)
     finally:
-        subprocess.run(remove, env={**os.environ, **env}, capture_output=True, check=False)
+        place.remove()
 
 
-def _by_hand(claw: ClawPaths, port: int) -> list[str]:
+def by_hand(place: Place) -> list[str]:
     """QEMU's own command line for this claw, with the gateway's port forwarded by its words."""
-    machine = boot.machine(claw)
-    words = hypervisor.current().argv(machine, boot.root_disk(claw, machine), claw)
-    place = words.index("-netdev") + 1
-    words[place] += f",hostfwd=tcp:127.0.0.1:{port}-:{GATEWAY_GUEST_PORT}"
+    machine = boot.machine(place.claw)
+    words = hypervisor.current().argv(machine, boot.root_disk(place.claw, machine), place.claw)
+    at = words.index("-netdev") + 1
+    words[at] += f",hostfwd=tcp:127.0.0.1:{place.port}-:{GATEWAY_GUEST_PORT}"
     return words
 
 
-def _as_new(claw: ClawPaths, home: Home) -> None:
-    """Give the claw a disk that no guest has used, and an empty state folder."""
+def as_new(place: Place) -> float:
+    """Give the claw a disk that no guest has used, and an empty state folder.
+
+    Returns how long `cp` took for the disk.
+    """
+    claw = place.claw
     made = fsutil.read_json(claw.disk_meta)
-    image = _cached_image(home, made["digest"])
+    image = _cached_image(place.home, made["digest"])
     claw.disk.unlink()
-    words: list[str | Path] = ["cp", "--sparse=always", image.image, claw.disk]
-    subprocess.run(words, check=True)
+    seconds = seconds_of_command(["cp", "--sparse=always", image.image, claw.disk])
     size = str(made["virtual_size"])
     grow: list[str | Path] = ["qemu-img", "resize", "-q", "-f", made["format"], claw.disk, size]
     subprocess.run(grow, check=True)
@@ -92,6 +144,7 @@ def _as_new(claw: ClawPaths, home: Home) -> None:
             entry.unlink()
     for entry in claw.sockets.iterdir():
         entry.unlink()
+    return seconds
 
 
 def _cached_image(home: Home, digest: str) -> ImagePaths:
@@ -102,20 +155,37 @@ def _cached_image(home: Home, digest: str) -> ImagePaths:
     raise FileNotFoundError(f"no cached image with digest {digest}")
 
 
-def _boot_by_hand(command: list[str], port: int) -> float:
-    """Seconds from QEMU's start to the gateway's first yes."""
+@dataclass(frozen=True)
+class ByHand:
+    """When a QEMU by hand got where, in seconds since its start."""
+
+    mounted: float  # the guest had applied its settings, and mounted the workspace
+    ready: float  # the gateway's first yes
+
+
+def boot_by_hand(command: list[str], place: Place) -> ByHand:
+    """Start QEMU, wait until its gateway is ready, and end it."""
     start = time.perf_counter()
+    mounted = 0.0
     qemu: subprocess.Popen[Any]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as qemu:
         try:
-            while not _ready(port):
-                if qemu.poll() is not None or time.perf_counter() - start > READY_SECONDS:
+            while not mounted or not _ready(place.port):
+                now = time.perf_counter() - start
+                if qemu.poll() is not None or now > READY_SECONDS:
                     output = qemu.communicate()[1] if qemu.poll() is not None else b"not ready"
                     raise subprocess.CalledProcessError(qemu.returncode or 1, command, None, output)
+                if not mounted and _mounted(place.claw):
+                    mounted = time.perf_counter() - start
                 time.sleep(0.2)
-            return time.perf_counter() - start
+            return ByHand(mounted, time.perf_counter() - start)
         finally:
             qemu.kill()
+
+
+def _mounted(claw: ClawPaths) -> bool:
+    report = readiness.guest_report(claw)
+    return report is not None and bool(report.get("applied")) and bool(report.get("mounts"))
 
 
 def _ready(port: int) -> bool:

@@ -27,22 +27,31 @@ print(time.perf_counter() - start)
 def compare(folder: Path) -> Iterable[Result]:
     """Both make an ISO with Joliet and Rock Ridge, labelled `cidata`, on the same disk."""
     files = folder / "files"
-    for name, data in _files().items():
-        path = files / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    lay_out(files)
 
     def ours() -> float:
         words: list[str | Path] = [sys.executable, "-c", SCRIPT, files, folder / "ours.iso"]
         return float(subprocess.check_output(words))
 
     def theirs() -> float:
-        target = folder / "theirs.iso"
-        target.unlink(missing_ok=True)
-        words = ["xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-R"]
-        return seconds_of_command([*words, "-o", target, files])
+        return xorriso(files, folder / "theirs.iso")
 
     yield in_turns("seed.write_iso", "xorriso", None, ours, theirs, rounds=9)
+
+
+def lay_out(folder: Path) -> None:
+    """Write the seed's files into a folder."""
+    for name, data in _files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def xorriso(files: Path, target: Path) -> float:
+    """How long xorriso takes for the same ISO, in seconds."""
+    target.unlink(missing_ok=True)
+    words = ["xorriso", "-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-R"]
+    return seconds_of_command([*words, "-o", target, files])
 
 
 def _files() -> dict[str, bytes]:

@@ -26,7 +26,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(builder, "_build", worlds.small_runtime)
     # A test makes some thirty files, and none has to survive a power cut.
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(readiness, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "GUEST_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "LOOKS_APART", (0.05, 0.05))
     made.prepare()
     yield made
     worlds.tear_down(made)

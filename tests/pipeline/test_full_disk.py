@@ -59,7 +59,7 @@ def full_world(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("VCLAW_DEBUG", "1")
     monkeypatch.setattr(builder, "_build", worlds.small_runtime)
-    monkeypatch.setattr(readiness, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "LOOKS_APART", (0.05, 0.05))
     made.prepare()
     yield made, disk
     for name in record.names(home):

@@ -96,15 +96,12 @@ def brief(folder: str) -> Brief | None:
     return Brief(spec)
 
 
-def all_stopped(instances: str) -> list[dict[str, Any]] | None:
-    """The rows of `vclaw ps`; None where any claw is something else than stopped in order."""
-    rows = []
-    for name in names(instances):
-        row = _stopped(f"{instances}/{name}")
-        if row is None:
-            return None
-        rows.append(row)
-    return rows
+def rows(instances: str) -> dict[str, dict[str, Any] | None]:
+    """Name -> its row of `vclaw ps`; None for a claw that is something else than stopped in order.
+
+    Among a thousand claws few run: only these are worth the long look of `status`.
+    """
+    return {name: _stopped(f"{instances}/{name}") for name in names(instances)}
 
 
 def _stopped(folder: str) -> dict[str, Any] | None:

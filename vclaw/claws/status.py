@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vclaw import boot, fsutil, gateway, hypervisor, openclaw
@@ -53,9 +54,9 @@ def of(paths: ClawPaths) -> ClawStatus:
     )
 
 
-def all_of(home: Home) -> list[ClawStatus]:
-    """Every claw, those that run asked side by side."""
-    claws = [home.claw(name) for name in record.names(home)]
+def all_of(home: Home, names: Iterable[str] | None = None) -> list[ClawStatus]:
+    """Every claw, or those of these names; the ones that run are asked side by side."""
+    claws = [home.claw(name) for name in (record.names(home) if names is None else names)]
     answers = _ask_all([paths for paths in claws if boot.is_up(paths)])
     rows = [(paths, answers.get(paths) or of(paths)) for paths in claws]
     # One that was removed while it was looked at is none any more.

@@ -65,12 +65,14 @@ def show(*, json: bool = False) -> int:
 
 def _claws() -> list[dict[str, Any]]:
     """What is true of each, as JSON has it."""
-    rows = glance.all_stopped(f"{layout.data_folder()}/{layout.INSTANCES}")
-    if rows is not None:
-        return rows
-    from dataclasses import asdict
+    rows = glance.rows(f"{layout.data_folder()}/{layout.INSTANCES}")
+    unknown = [name for name, row in rows.items() if row is None]
+    if unknown:
+        from dataclasses import asdict
 
-    from vclaw.claws import status
-    from vclaw.paths import Home
+        from vclaw.claws import status
+        from vclaw.paths import Home
 
-    return [asdict(claw) for claw in status.all_of(Home.from_env())]
+        rows |= {claw.name: asdict(claw) for claw in status.all_of(Home.from_env(), unknown)}
+    # One that is None still was removed while it was looked at: it is no claw any more.
+    return [row for row in rows.values() if row is not None]

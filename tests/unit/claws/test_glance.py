@@ -13,6 +13,7 @@ import pytest
 from tests.support import sshd
 from vclaw import fsutil
 from vclaw.claws import glance, record, status
+from vclaw.cli import ps
 from vclaw.model import ClawSpec, ImageRef, PortForward
 from vclaw.paths import ClawPaths, Home
 
@@ -46,11 +47,11 @@ def test_stopped_claws_are_listed_as_a_long_look_lists_them(home: Home) -> None:
     made(home, ".leaving")
     expected = [asdict(claw) for claw in status.all_of(home)]
     assert [row["status"] for row in expected] == ["stopped"] * 3
-    assert glance.all_stopped(str(home.instances)) == expected
+    assert list(glance.rows(str(home.instances)).values()) == expected
 
 
 def test_without_claws_there_are_no_rows(home: Home) -> None:
-    assert glance.all_stopped(str(home.instances)) == []
+    assert glance.rows(str(home.instances)) == {}
 
 
 @pytest.mark.parametrize("file", ["run.json", "error.json"])
@@ -58,7 +59,35 @@ def test_a_claw_that_was_not_stopped_in_order_takes_a_long_look(home: Home, file
     made(home, "fine")
     paths, _ = made(home, "other")
     (paths.root / file).write_text("{}")
-    assert glance.all_stopped(str(home.instances)) is None
+    rows = glance.rows(str(home.instances))
+    assert rows["other"] is None
+    assert rows["fine"] is not None
+
+
+def test_ps_takes_the_long_look_at_those_alone_that_need_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        made(home, name)
+    (home.claw("b").root / "error.json").write_text('{"message": "it failed"}')
+    expected = [asdict(claw) for claw in status.all_of(home)]
+    looked: list[str] = []
+    of = status.of
+    monkeypatch.setattr(status, "of", lambda paths: looked.append(paths.root.name) or of(paths))
+    monkeypatch.setenv("VCLAW_DATA_DIR", str(home.data))
+    assert ps._claws() == expected
+    assert looked == ["b"]
+
+
+def test_ps_leaves_out_a_claw_that_is_removed_while_it_is_looked_at(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(home, "stays")
+    monkeypatch.setattr(
+        glance, "rows", lambda folder: {"gone": None, "stays": glance._stopped(f"{folder}/stays")}
+    )
+    monkeypatch.setenv("VCLAW_DATA_DIR", str(home.data))
+    assert [claw["name"] for claw in ps._claws()] == ["stays"]
 
 
 def test_a_brief_has_what_the_spec_has(home: Home) -> None:
