@@ -8,8 +8,9 @@ wish to power off, `old-agent` is one that takes no variables, `booting` one tha
 The variables that the guest was told last are kept in the file `told`.
 
 With `-incoming` it is a machine that waits for a saved guest's state; what it was given, the
-devices' state and the digest of the memory's first MiB, is kept in the file `incoming`. `load-ends` makes it end over that,
-`load-fails` say that it failed, and `not-introduced` its guest give no answer to an introduction.
+devices' state and the digest of the memory's first MiB, is kept in the file `incoming`.
+`load-ends` makes it end over that, `load-fails` say that it failed, and `not-introduced` its guest
+give no answer to an introduction.
 Run with `python -S -E`, so that it starts within a moment.
 """
 
