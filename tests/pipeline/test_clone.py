@@ -36,7 +36,7 @@ def test_a_claw_goes_on_from_the_saved_guest(cloned: TemplateWorld) -> None:
     assert cloned.goes_on
     assert cloned.incoming == {
         "state": cloned.template.device.read_text(),
-        "memory": hashlib.sha256(cloned.template.memory.read_bytes()).hexdigest(),
+        "memory": hashlib.sha256(cloned.template.memory.read_bytes()[: 2**20]).hexdigest(),
     }
     made = disk.load(cloned.paths.disk_meta)
     assert made is not None

@@ -90,7 +90,7 @@ def claw(env: dict[str, str], run_words: list[str]) -> Iterator[Claw]:
     claw = Claw(NAME, env)
     try:
         assert impatient.returncode == 1, show(impatient)
-        assert "was not ready within 15 s: 'guest booted'" in impatient.stderr, show(impatient)
+        assert "was not ready within 15 s: 'gateway live'" in impatient.stderr, show(impatient)
         assert str(claw.paths.serial_log) in impatient.stderr, show(impatient)
         assert claw.row()["status"] == "unhealthy"
         assert "was not ready within 15 s" in claw.row()["last_error"]

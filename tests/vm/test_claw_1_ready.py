@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -123,34 +122,3 @@ def test_other_settings_are_refused_while_it_runs(claw: Claw, run_words: list[st
     other = claw.vclaw("run", "debian:13", f"--name={claw.name}", status=2)
     assert "There is a claw" in other.stderr
     assert claw.row_when_ready()["status"] == "ready"
-
-
-def test_a_second_claw_boots_beside_it_with_a_workspace_to_read_and_a_state_outside(
-    claw: Claw, tmp_path: Path, env: dict[str, str]
-) -> None:
-    second = Claw("tests-second", env)
-    project, state = tmp_path / "project", tmp_path / "state"
-    project.mkdir()
-    (project / "hello.txt").write_text("from the host\n")
-    words = ["run", "debian:12", f"--name={second.name}", f"--workspace={project}"]
-    words += [f"--state={state}", "--read-only-workspace", "--memory-mib=2048", "--no-wait"]
-    try:
-        second.vclaw(*words)
-        ports = {forward.host for forward in claw.spec.forwards}
-        assert ports.isdisjoint(forward.host for forward in second.spec.forwards)
-        steps = second.wait_for_boot()["steps"]
-        assert [step["name"] for step in steps][:2] == ["channel", "hostname"]
-        assert claw.report(60)["applied"]
-        # Root in the guest can mount it anew; the hypervisor still lets nothing be written.
-        for before in ("true", "sudo mount -o remount,rw /workspace"):
-            for write in ("touch /workspace/new", "rm /workspace/hello.txt"):
-                printed = second.ssh(
-                    f"{before} && cat /workspace/hello.txt; sudo {write} || echo no"
-                )
-                assert printed == "from the host\nno"
-        assert "gateway" in json.loads((state / "openclaw.json").read_text())
-    finally:
-        second.vclaw("rm", second.name, "--yes", "--force")
-    assert not second.paths.root.exists()
-    assert [path.name for path in project.iterdir()] == ["hello.txt"]
-    assert (state / "openclaw.json").exists()

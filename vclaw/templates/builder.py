@@ -48,7 +48,7 @@ def ensure(home: Home, wanted: Recipe, progress: Progress) -> None:
     """Make the template where it is not there.
 
     One that cannot be made is said and noted, so that nobody waits for it again: claws do
-    without it. Raises UsageError where the image is gone meanwhile.
+    without it.
     """
     paths, failed = home.template(wanted.key), home.template_failure(wanted.key)
     if _whole(paths):
@@ -67,6 +67,14 @@ def ensure(home: Home, wanted: Recipe, progress: Progress) -> None:
 
     with locked(store.lock_of(home, wanted.key), on_wait=on_wait):
         if _whole(paths):
+            return
+        used = store.users(paths)
+        if used:  # another disk below would destroy theirs
+            names = ", ".join(sorted(folder.name for folder in used))
+            progress.say(
+                f"no template: {wanted.key} is damaged, and the disk of {names} lies over what is "
+                "left of it. The claw boots by itself."
+            )
             return
         try:
             _build(home, wanted, progress)
