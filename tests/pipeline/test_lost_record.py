@@ -37,7 +37,7 @@ def lost(world: World, request: pytest.FixtureRequest) -> Iterator[tuple[World, 
     process.end(patience=0.0)
 
 
-def row(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+def row(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     capsys.readouterr()
     assert main(["ps", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
@@ -98,7 +98,7 @@ def test_one_that_hangs_is_found_and_ended_too(
 
 @pytest.mark.parametrize("planted", ["a listener", "a link"])
 def test_another_program_in_a_sockets_place_is_never_taken_for_it(
-    world: World, tmp_path: Path, planted: str, capsys: pytest.CaptureFixture[str]
+    world: World, planted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What runs behind the wall may write to that folder."""
     path = world.paths.qmp_status if planted == "a listener" else Path(f"/tmp/v-{os.getpid()}.sock")

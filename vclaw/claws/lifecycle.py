@@ -233,4 +233,3 @@ def state_outside(paths: ClawPaths) -> Path | None:
         return record.load(paths).state
     except VclawError:
         return None  # a broken claw: nothing outside of it is ever touched
-
