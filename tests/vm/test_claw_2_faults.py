@@ -122,6 +122,21 @@ def test_a_killed_gateway_is_missed_and_comes_back_with_its_state_whole(claw: Cl
     assert [line for line in databases if not line.endswith(" ok")] == []
 
 
+@pytest.mark.full  # a boot, three starts that fail, and one that does not
+def test_a_claw_boots_with_a_full_disk_to_be_cleared_and_says_why_openclaw_does_not_start(
+    claw: Claw,
+) -> None:
+    as_root(claw, FILL)
+    claw.vclaw("stop", claw.name)
+    done = claw.vclaw("start", claw.name, PATIENCE, status=1, minutes=READY_MINUTES)
+    assert "'gateway live' does not hold" in done.stderr, show(done)
+    assert "disk is full" in done.stderr, show(done)
+    assert claw.row()["status"] == "unhealthy"
+    as_root(claw, "rm /filler /filler.rest")
+    claw.vclaw("start", claw.name, PATIENCE, minutes=READY_MINUTES)
+    assert claw.row_when_ready()["status"] == "ready"
+
+
 @pytest.fixture
 def broken(claw: Claw) -> Iterator[Path]:
     """openclaw.json that OpenClaw refuses, as a user may write it; then as before."""
