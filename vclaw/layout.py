@@ -15,10 +15,22 @@ READY = "ready.json"
 SUSPENDED = "suspended.json"
 LAST_ERROR = "error.json"
 SOCKETS = "run"
+SSH_KEY = "ssh_key"
+KNOWN_HOSTS = "known_hosts"
+SSH_CONTROL = "ssh"
 STATUS_SOCKET = f"{SOCKETS}/status.sock"
 
 MARKS = (SPEC, RUN, READY, LAST_ERROR, SUSPENDED)
 """The files of a claw whose changes mark its life."""
+
+
+class SshFiles:
+    """What ssh needs of the claw in `folder`, under the names that `paths.ClawPaths` has for it."""
+
+    def __init__(self, folder: str) -> None:
+        self.ssh_key = f"{folder}/{SSH_KEY}"
+        self.known_hosts = f"{folder}/{KNOWN_HOSTS}"
+        self.ssh_control = f"{folder}/{SSH_CONTROL}"
 
 
 def cache_folder(env: Mapping[str, str] = os.environ) -> str:

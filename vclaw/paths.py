@@ -179,12 +179,12 @@ class ClawPaths(Folder):
     @property
     def ssh_key(self) -> Path:
         """ssh_key (0600): the claw's own private key for its SSH."""
-        return self.root / "ssh_key"
+        return self.root / layout.SSH_KEY
 
     @property
     def known_hosts(self) -> Path:
         """known_hosts: pins the guest's one host key."""
-        return self.root / "known_hosts"
+        return self.root / layout.KNOWN_HOSTS
 
     @property
     def disk(self) -> Path:
@@ -298,7 +298,7 @@ class ClawPaths(Folder):
     @property
     def ssh_control(self) -> Path:
         """The shared SSH connection's socket; there while one stands."""
-        return self.root / "ssh"
+        return self.root / layout.SSH_CONTROL
 
     @property
     def ssh_lock(self) -> Path:

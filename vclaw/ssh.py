@@ -12,23 +12,24 @@ import os
 import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from types import FrameType
 
 from vclaw.errors import UsageError, VclawError
-from vclaw.lock import locked
 from vclaw.openclaw import WORKSPACE_DIR
-from vclaw.paths import ClawPaths
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
+    from types import FrameType
     from typing import IO
 
     from vclaw.claws.glance import Brief
+    from vclaw.layout import SshFiles
     from vclaw.model import ClawSpec
+    from vclaw.paths import ClawPaths
 
     Claw = ClawSpec | Brief
+    Files = ClawPaths | SshFiles
 
 USER = "claw"
 """The guest's user; vclaw/guest/apply.py makes it."""
@@ -54,7 +55,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end the command in the guest; a second one sends SIGTERM, a third SIGKILL."""
 
 
-def options(paths: ClawPaths, spec: Claw) -> dict[str, str]:
+def options(paths: Files, spec: Claw) -> dict[str, str]:
     """What every connection to this guest needs, as keywords of ssh_config(5)."""
     return {
         "HostName": "127.0.0.1",
@@ -83,13 +84,13 @@ def alias(spec: Claw) -> str:
     return f"vclaw-{spec.name}"
 
 
-def quoted(path: Path) -> str:
+def quoted(path: Path | str) -> str:
     """A path as ssh_config(5) reads it: blanks kept, no escape and no %-token in it."""
     text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{text}"'
 
 
-def argv(paths: ClawPaths, spec: Claw, *words: str) -> list[str]:
+def argv(paths: Files, spec: Claw, *words: str) -> list[str]:
     """An ssh command line that reads no configuration; `words` come before the host."""
     result = ["ssh", "-F", "none"]
     for keyword, value in options(paths, spec).items():
@@ -97,7 +98,7 @@ def argv(paths: ClawPaths, spec: Claw, *words: str) -> list[str]:
     return [*result, "-o", f"ControlPath={quoted(paths.ssh_control)}", *words, alias(spec)]
 
 
-def session_argv(paths: ClawPaths, spec: Claw, command: str, *, tty: bool) -> list[str]:
+def session_argv(paths: Files, spec: Claw, command: str, *, tty: bool) -> list[str]:
     """The command line of one session: `command` is for the guest's shell."""
     return [*argv(paths, spec, "-tt" if tty else "-T"), "--", command]
 
@@ -148,7 +149,7 @@ def kill_command(mark: str, signum: int) -> str:
     )
 
 
-def connected(paths: ClawPaths) -> bool:
+def connected(paths: Files) -> bool:
     """Whether a shared connection stands."""
     import socket
 
@@ -166,6 +167,7 @@ def connect(paths: ClawPaths, spec: Claw) -> None:
     if connected(paths):
         return
     from vclaw import proc
+    from vclaw.lock import locked
 
     proc.need("ssh", "working in a claw")
     # Two at once would leave one connection that nobody shares, and that nothing ends.
@@ -197,16 +199,29 @@ def run(
     command's process group; the status is that of the command then too, or 130 where it left
     none. Raises VclawError where the connection failed.
     """
-    mark = f"vclaw-{os.urandom(8).hex()}"
-    command = session_argv(paths, spec, remote_command(words, mark), tty=tty)
     if not paths.ssh_control.exists():
         connect(paths, spec)
+    # To ask first would take as long as it takes ssh to find out by itself and log in anew.
+    return session(paths, spec, words, lambda: forget_dead(paths), tty=tty, stdout=stdout)
+
+
+def session(
+    paths: Files,
+    spec: Claw,
+    words: Sequence[str],
+    meanwhile: Callable[[], None],
+    *,
+    tty: bool = False,
+    stdout: IO[bytes] | None = None,
+) -> int:
+    """As `run`, in a shared connection that seems to stand; `meanwhile` is called once ssh runs."""
+    mark = f"vclaw-{os.urandom(8).hex()}"
+    command = session_argv(paths, spec, remote_command(words, mark), tty=tty)
     passer = _Passer(
         lambda signum: session_argv(paths, spec, kill_command(mark, signum), tty=False)
     )
     with passer.started(command, stdout):
-        # To ask first would take as long as it takes ssh to find out by itself and log in anew.
-        forget_dead(paths)
+        meanwhile()
         status = passer.wait()
     if status == SSH_FAILED or status < 0:
         if passer.sent:
@@ -220,6 +235,8 @@ def forget_dead(paths: ClawPaths) -> None:
     """Remove what a shared connection left whose process was killed; the next one is shared."""
     if connected(paths):
         return
+    from vclaw.lock import locked
+
     with locked(paths.ssh_lock):
         if not connected(paths):
             paths.ssh_control.unlink(missing_ok=True)

@@ -131,3 +131,22 @@ def test_claws_that_are_made_at_once_get_ports_of_their_own(site: Site) -> None:
     assert [one.status for one in done] == [0] * 4, [str(one) for one in done]
     rows = site.check_truth()
     assert len({row["gateway"] for row in rows.values()}) == 4
+
+
+def test_a_machine_behind_the_wall_is_found_and_ended_without_its_record(site: Site) -> None:
+    site.must(*run(site))
+    (pid,) = site.qemus()
+    for damaged in (b"", b"\xff" * 9, None):
+        site.claw("a").run.unlink() if damaged is None else site.claw("a").run.write_bytes(damaged)
+        row = site.ps()["a"]
+        assert (row["status"], row["pid"]) == ("broken", pid)
+        assert f"process {pid}" in row["last_error"]
+    refused = site.vclaw("run", "--name", "a", "--no-wait")
+    assert refused.status == 2, refused
+    assert set(site.qemus()) == {pid}
+    site.must("stop", "a", "--force")
+    assert site.qemus() == {}
+    site.must("run", "--name", "a", "--no-wait")
+    assert site.check_truth()["a"]["status"] == "booting"
+    site.must("rm", "a", "--yes", "--force")
+    assert site.qemus() == {}

@@ -96,6 +96,24 @@ def brief(folder: str) -> Brief | None:
     return Brief(spec)
 
 
+def at_work(folder: str) -> Brief | None:
+    """The claw whose folder this is, where its guest can be asked for something right now.
+
+    It runs, is not suspended, and an SSH connection to it was opened, as it seems. None where
+    any of it is not plainly so.
+    """
+    from vclaw.hypervisor.process import Process
+
+    try:
+        with open(f"{folder}/{layout.RUN}", "rb") as file:  # noqa: PTH123
+            process = Process.from_json(json.loads(file.read()))
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+    files = (f"{folder}/{layout.SUSPENDED}", f"{folder}/{layout.SSH_CONTROL}")
+    suspended, connected = map(os.path.lexists, files)
+    return brief(folder) if process.alive and connected and not suspended else None
+
+
 def rows(instances: str) -> dict[str, dict[str, Any] | None]:
     """Name -> its row of `vclaw ps`; None for a claw that is something else than stopped in order.
 

@@ -50,7 +50,7 @@ def mixed(folder: Path, uid: int) -> bool:
 
 
 def give(folder: Path, uid: int, gid: int) -> None:
-    """Let all below `folder` belong to `uid`, which takes root; links are changed, not followed.
+    """Let all below `folder` belong to `uid`, which takes root; no link is followed.
 
     Each name is changed in the open folder that holds it, whatever its path leads to meanwhile.
     """

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from vclaw import ssh
-from vclaw.claws import access
+from vclaw import layout, ssh
+from vclaw.claws import glance
 from vclaw.errors import UsageError
-from vclaw.paths import Home
+
+TYPE_CHECKING = False  # typing's own takes long to import
+if TYPE_CHECKING:
+    import argparse
 
 EXAMPLES = """\
 The command runs in /workspace as the guest's user, who may use sudo. Its streams are yours and
@@ -34,6 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_command(parser: argparse.ArgumentParser) -> None:
     """A claw and the words of a command; all that follows the claw is left as it is."""
+    import argparse
+
     parser.add_argument("clawid", metavar="CLAWID")
     parser.add_argument("words", metavar="-- CMD", nargs=argparse.REMAINDER)
 
@@ -59,8 +63,34 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("There is no command.", "vclaw exec CLAWID -- CMD [ARG ...]")
     if tty and not sys.stdin.isatty():
         raise UsageError("-t needs a terminal, and standard input is none.", "Leave out -t.")
+    from vclaw.claws import access
+    from vclaw.paths import Home
+
     paths, spec = access.running(Home.from_env(), args.clawid)
     return ssh.run(paths, spec, words, tty=tty)
+
+
+def at_once(words: Sequence[str]) -> int | None:
+    """Run `CLAWID -- CMD…`, the words after `exec`; None where it is not as simple as that.
+
+    What parses other words, and judges a claw, takes as long to import as all the rest of it.
+    """
+    name, command = words[0] if words else "", list(words[2:])
+    if not command or words[1] != "--" or name.startswith("-") or "/" in name:
+        return None
+    folder = f"{layout.data_folder()}/{layout.INSTANCES}/{name}"
+    claw = glance.at_work(folder)
+    if claw is None:
+        return None
+    files = layout.SshFiles(folder)
+
+    def forget_dead() -> None:
+        if not ssh.connected(files):
+            from vclaw.paths import Home
+
+            ssh.forget_dead(Home.from_env().claw(name))
+
+    return ssh.session(files, claw, command, forget_dead)
 
 
 def on_terminal() -> bool:

@@ -109,6 +109,12 @@ def _dispatch(words: list[str]) -> int:
         from vclaw.cli import ps
 
         return ps.show()
+    if words[:1] == ["exec"]:
+        from vclaw.cli import exec as exec_verb
+
+        done = exec_verb.at_once(words[1:])
+        if done is not None:
+            return done
     from vclaw.cli.parser import build_parser
 
     chosen = next((word for word in words if not word.startswith("-")), None)

@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def start_mark(pid: int) -> str:
     if sys.platform != "linux":
         return _psutil_start_mark(pid)
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = _text(f"/proc/{pid}/stat")
     except OSError:
         return ""
     # The second field is the program's name in parentheses and may hold anything.
@@ -80,9 +79,15 @@ def start_mark(pid: int) -> str:
 def boot_id() -> str:
     """This boot of the host, "" where the system has no name for it."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return _text("/proc/sys/kernel/random/boot_id").strip()
     except OSError:
         return ""
+
+
+def _text(path: str) -> str:
+    # Without pathlib, which takes longer to import than all that `exec` may take.
+    with open(path) as file:  # noqa: PTH123
+        return file.read()
 
 
 def _psutil_start_mark(pid: int) -> str:
