@@ -36,6 +36,7 @@ def ensure(paths: ClawPaths, progress: Progress) -> None:
     from vclaw.templates import clone
 
     with locked(paths.lock):
+        _give_up_saved(paths, progress)
         told = machine(paths)
         running = current(paths)
         if running is not None and clone.nobodys(paths):  # its start was cut off
@@ -56,6 +57,19 @@ def ensure(paths: ClawPaths, progress: Progress) -> None:
                 f"{name} is running with other settings.",
                 f"`vclaw stop {name}` first, then run it again.",
             )
+
+
+def _give_up_saved(paths: ClawPaths, progress: Progress) -> None:
+    """Drop a saved guest that cannot go on; raises UsageError where it can."""
+    if not paths.saved.exists():
+        return
+    from vclaw.claws import saved
+
+    saved.refuse(paths)
+    progress.say(f"its saved memory is given up: {saved.problem(paths)}")
+    saved.end_rest(paths)
+    saved.drop(paths)
+    forget(paths.suspended)
 
 
 def _has_settings(running: Process, paths: ClawPaths, told: Machine) -> bool:
@@ -331,9 +345,16 @@ def refuse_unrecorded(paths: ClawPaths) -> None:
         )
 
 
+def suspended(name: str) -> UsageError:
+    """The error for a claw whose guest stands still, in memory or on the disk."""
+    return UsageError(f"{name} is suspended.", f"`vclaw resume {name}` lets it go on.")
+
+
 def require_up(paths: ClawPaths) -> None:
     """Raise UsageError with the command that helps where the virtual machine does not run."""
     if not is_up(paths):
+        if paths.saved.exists():
+            raise suspended(paths.root.name)
         refuse_unrecorded(paths)
         name = paths.root.name
         raise UsageError(f"{name} is not running.", f"`vclaw start {name}` boots it.")

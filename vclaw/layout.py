@@ -13,6 +13,7 @@ SPEC = "claw.json"
 RUN = "run.json"
 READY = "ready.json"
 SUSPENDED = "suspended.json"
+SAVED = "saved.json"
 LAST_ERROR = "error.json"
 SOCKETS = "run"
 SSH_KEY = "ssh_key"
@@ -20,7 +21,7 @@ KNOWN_HOSTS = "known_hosts"
 SSH_CONTROL = "ssh"
 STATUS_SOCKET = f"{SOCKETS}/status.sock"
 
-MARKS = (SPEC, RUN, READY, LAST_ERROR, SUSPENDED)
+MARKS = (SPEC, RUN, READY, LAST_ERROR, SUSPENDED, SAVED)
 """The files of a claw whose changes mark its life."""
 
 

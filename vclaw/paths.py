@@ -213,12 +213,12 @@ class ClawPaths(Folder):
 
     @property
     def memory(self) -> Path:
-        """The guest's memory, where that is kept in a file."""
+        """The guest's memory, where that is kept in a file; with `saved` its devices' state too."""
         return self.root / "memory"
 
     @property
     def device(self) -> Path:
-        """The state of the hypervisor's devices, where it is kept."""
+        """The state of the hypervisor's devices, where it is kept in a file of its own."""
         return self.root / "device"
 
     @property
@@ -245,6 +245,11 @@ class ClawPaths(Folder):
     def suspended(self) -> Path:
         """suspended.json: what resume needs to undo; there while the claw is suspended."""
         return self.root / layout.SUSPENDED
+
+    @property
+    def saved(self) -> Path:
+        """saved.json: there while the claw is suspended to the disk; see `claws.saved`."""
+        return self.root / layout.SAVED
 
     @property
     def last_error(self) -> Path:

@@ -26,6 +26,7 @@ SEED_UNIT = "vclaw-seed.service"
 GUEST_FILES = (
     "agent.py",
     "apply.py",
+    "holders.py",
     "warm.sh",
     "openclaw.service",
     "openclaw.sh",

@@ -344,4 +344,6 @@ UNREACHED = {
     # The tiny guest has no agent, so that no template is made of it; tests/pipeline cuts these.
     *("template.booted", "template.saved", "template.unlisted"),
     *("clone.fresh", "clone.loaded", "clone.begun", "clone.released", "clone.introduced"),
+    *("save.begun", "save.released", "save.paused", "save.written", "save.noted", "save.ended"),
+    *("save.dropped", "restore.loaded", "restore.running"),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from vclaw import boot, hypervisor
 from vclaw.claws import glance, record
 from vclaw.claws.glance import Brief
-from vclaw.errors import UsageError
 from vclaw.paths import ClawPaths, Home
 
 TYPE_CHECKING = False  # typing's own takes long to import
@@ -30,5 +29,4 @@ def refuse_suspended(paths: ClawPaths) -> None:
     """Raise UsageError where the claw's guest stands still."""
     # The file alone proves nothing, and the question costs time, so it is asked only then.
     if paths.suspended.exists() and hypervisor.current().state(paths) == "paused":
-        name = paths.root.name
-        raise UsageError(f"{name} is suspended.", f"`vclaw resume {name}` lets it go on.")
+        raise boot.suspended(paths.root.name)

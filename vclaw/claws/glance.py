@@ -124,7 +124,7 @@ def rows(instances: str) -> dict[str, dict[str, Any] | None]:
 
 def _stopped(folder: str) -> dict[str, Any] | None:
     """The row of one claw: what `status.of` says of it, as JSON has it."""
-    updated = 0.0
+    updated, status = 0.0, "stopped"
     for mark in layout.MARKS:
         try:
             changed = os.stat(f"{folder}/{mark}").st_mtime  # noqa: PTH116
@@ -134,6 +134,8 @@ def _stopped(folder: str) -> dict[str, Any] | None:
             return None
         if mark in (layout.RUN, layout.LAST_ERROR):
             return None
+        if mark == layout.SAVED:
+            status = "suspended"
         updated = max(updated, changed)
     if os.path.lexists(f"{folder}/{layout.STATUS_SOCKET}"):
         return None
@@ -143,7 +145,7 @@ def _stopped(folder: str) -> dict[str, Any] | None:
     return {
         "name": claw.name,
         "image": claw.image,
-        "status": "stopped",
+        "status": status,
         "gateway": openclaw.url(claw.gateway_port),
         "pid": None,
         "updated": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(updated)),

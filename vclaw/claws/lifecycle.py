@@ -20,7 +20,7 @@ from vclaw import (
     readiness,
     transfer,
 )
-from vclaw.claws import record
+from vclaw.claws import record, saved, todisk
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.process import Process
 from vclaw.lock import BUSY_SECONDS, locked
@@ -44,6 +44,9 @@ CLOCK_SECONDS = 30.0
 def suspend(paths: ClawPaths, progress: Progress) -> None:
     """Pause a running claw; raises UsageError where it does not run."""
     with locked(paths.lock, BUSY_SECONDS):
+        if saved.is_there(paths):
+            progress.say(f"{paths.root.name} is suspended to the disk already")
+            return
         _require_running(paths)
         if hypervisor.current().state(paths) == "paused":
             progress.say(f"{paths.root.name} is suspended already")
@@ -57,6 +60,38 @@ def suspend(paths: ClawPaths, progress: Progress) -> None:
         crashpoints.reach("suspend.paused")
 
 
+def suspend_to_disk(paths: ClawPaths, progress: Progress) -> None:
+    """Write a running claw's memory to the disk and end its machine.
+
+    Raises UsageError where it does not run, or where its guest cannot give the host's folders
+    back; it goes on then.
+    """
+    with locked(paths.lock, BUSY_SECONDS):
+        if saved.is_there(paths):
+            saved.end_rest(paths)
+            progress.say(f"{paths.root.name} is suspended to the disk already")
+            return
+        settle_guest(paths)
+        todisk.save(paths, quiesce(paths, progress), progress)
+
+
+def settle_guest(paths: ClawPaths) -> None:
+    """Make a claw one whose guest runs with its folders, and can be saved; raises where not."""
+    _require_running(paths)
+    if hypervisor.current().state(paths) == "paused":
+        hypervisor.current().resume(paths)
+        _set_clock(paths, CLOCK_SECONDS)
+    todisk.check(paths)
+
+
+def quiesce(paths: ClawPaths, progress: Progress) -> str | None:
+    """Let OpenClaw end its work; None, and a word on it, where it did not confirm that."""
+    suspension = _quiesce(paths)
+    if suspension is None:
+        progress.say("OpenClaw did not confirm that it is quiet; it is stopped all the same")
+    return suspension
+
+
 def _quiesce(paths: ClawPaths) -> str | None:
     port = record.load(paths).gateway_port
     # A guest that still boots has no work to end, and takes connections without an answer.
@@ -65,7 +100,7 @@ def _quiesce(paths: ClawPaths) -> str | None:
     return gateway.quiesce(port, identity.load(paths).token, QUIESCE_SECONDS)
 
 
-def resume(paths: ClawPaths, timeout: float, progress: Progress) -> None:
+def resume(paths: ClawPaths, timeout: float, progress: Progress, *, wait: bool = True) -> None:
     """Let a suspended claw go on, set its clock, and wait until OpenClaw is ready.
 
     suspended.json stays until all is undone, so that the next resume does what an interrupted
@@ -74,6 +109,8 @@ def resume(paths: ClawPaths, timeout: float, progress: Progress) -> None:
     does not run, VclawError where its guest does not answer.
     """
     with locked(paths.lock, BUSY_SECONDS):
+        if saved.is_there(paths):
+            todisk.restore(paths, progress)
         _require_running(paths)
         paused = hypervisor.current().state(paths) == "paused"
         port = record.load(paths).gateway_port
@@ -81,17 +118,26 @@ def resume(paths: ClawPaths, timeout: float, progress: Progress) -> None:
             hypervisor.current().resume(paths)
             crashpoints.reach("resume.running")
         if paused or paths.suspended.exists():
-            _set_clock(paths, min(CLOCK_SECONDS, timeout))
-            suspension = _suspension(paths)
-            if suspension:
-                gateway.release(port, identity.load(paths).token, suspension, QUIESCE_SECONDS)
-            crashpoints.reach("resume.undone")
-            boot.forget(paths.suspended)
+            _undo(paths, port, min(CLOCK_SECONDS, timeout))
         else:
             progress.say(f"{paths.root.name} is not suspended")
             if readiness.is_ready(paths, port):
                 return
-        readiness.wait(paths, port, timeout, progress)
+        if wait:
+            readiness.wait(paths, port, timeout, progress)
+
+
+def _undo(paths: ClawPaths, port: int, patience: float) -> None:
+    """Give a guest that runs again what its suspension took from it."""
+    if todisk.is_released(paths):
+        todisk.regain(paths)
+    else:
+        _set_clock(paths, patience)
+        suspension = _suspension(paths)
+        if suspension:
+            gateway.release(port, identity.load(paths).token, suspension, QUIESCE_SECONDS)
+    crashpoints.reach("resume.undone")
+    boot.forget(paths.suspended)
 
 
 def _set_clock(paths: ClawPaths, patience: float) -> None:
@@ -122,6 +168,10 @@ def _suspension(paths: ClawPaths) -> str:
 def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
     """Power off: politely, and hard where the guest does not follow in time or by `force`."""
     with locked(paths.lock, BUSY_SECONDS):
+        if saved.is_there(paths):
+            saved.end_rest(paths)
+            saved.drop(paths)
+            progress.say("its saved memory is given up; its disk stays")
         process = boot.current(paths) or boot.unrecorded(paths)
         if process is None:
             progress.say(f"{paths.root.name} is not running")
@@ -134,7 +184,7 @@ def stop(paths: ClawPaths, progress: Progress, *, force: bool = False) -> None:
             _end(paths, process)
         crashpoints.reach("stop.ended")
         disk.settle(paths)
-        boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error)
+        boot.forget(paths.run, paths.ready, paths.suspended, paths.last_error, paths.memory)
         if clone.step(paths) != clone.FRESH:
             boot.forget(paths.clone)
         boot.forget(*paths.machine_sockets)  # a killed one left them

@@ -21,7 +21,7 @@ from vclaw import (
     runtime,
     seed,
 )
-from vclaw.claws import access, permissions, record
+from vclaw.claws import access, permissions, record, saved
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.machine import Machine, Share
@@ -141,6 +141,7 @@ def _wish(
     name = config.claw_name(options)
     paths = home.claw(name)
     existing = _existing(paths)
+    saved.refuse(paths)
     running = existing is not None and boot.is_up(paths)
     if running:
         access.refuse_suspended(paths)

@@ -74,6 +74,8 @@ def _ask_all(alive: list[ClawPaths]) -> dict[ClawPaths, ClawStatus]:
 
 def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
     """(status, reason): the reason is "" where the status says it all."""
+    if paths.saved.exists():
+        return "suspended", ""
     if not boot.is_up(paths):
         return _not_running(paths)
     state = hypervisor.current().state(paths)
@@ -89,6 +91,8 @@ def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
     silent = time.monotonic() - began >= ASK_SECONDS
     if paths.last_error.exists():
         return "unhealthy", last_error(paths)
+    if paths.suspended.exists():
+        return "unhealthy", f"A suspend was cut off; `vclaw resume {paths.root.name}` ends it."
     if paths.ready.exists():
         # A listing cannot wait long enough to tell a busy gateway from a hung one.
         if silent:
@@ -134,7 +138,8 @@ def _pid(paths: ClawPaths) -> int | None:
 def _updated(paths: ClawPaths) -> str:
     """When one of the files last changed that mark a claw's life; "" where there is none."""
     times = []
-    for file in (paths.spec, paths.run, paths.ready, paths.last_error, paths.suspended):
+    marks = (paths.spec, paths.run, paths.ready, paths.last_error, paths.suspended, paths.saved)
+    for file in marks:
         with contextlib.suppress(FileNotFoundError):  # a command at work may remove it right now
             times.append(file.stat().st_mtime)
     if not times:

@@ -16,7 +16,7 @@ STATUS is asked of the world at every call:
   booting    its virtual machine runs, and OpenClaw does not answer yet
   running    OpenClaw answers and is not ready yet, or was ready and is too busy to answer
   ready      OpenClaw is ready
-  suspended  paused; `vclaw resume` lets it go on
+  suspended  paused; `vclaw resume` lets it go on. Without a PID its memory is on the disk
   unhealthy  it was ready, or should have been, and is not; LAST_ERROR says more
   stopped    not running; `vclaw start` boots it
   exited     its virtual machine ended by itself

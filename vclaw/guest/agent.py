@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import apply  # beside this file on the seed disk
+import holders
 
 PORT = "/dev/virtio-ports/org.vclaw.agent"
 INTRODUCED = apply.RUN / "introduced"
@@ -100,12 +101,54 @@ def freeze(_request: dict[str, Any]) -> dict[str, Any]:
     the machine's id on the disk: one that boots from it makes its own.
     """
     subprocess.run(["umount", str(apply.SEED.parent)], stdin=subprocess.DEVNULL, check=True)
-    with SEED_DISK.open("rb") as disk:
-        fcntl.ioctl(disk, BLKFLSBUF)
     RANDOM_SEED.unlink(missing_ok=True)
     # Empty, and not gone: systemd would take the next boot for the first one (machine-id(5)).
     apply.write(MACHINE_ID, "", 0o444)
+    empty_seed()
+    return {}
+
+
+def release(_request: dict[str, Any]) -> dict[str, Any]:
+    """Let go of the host's folders and of the seed disk: a guest that has them cannot be saved.
+
+    The gateway is stopped for that. Where something else works in them it is told as `holders`,
+    and all is, or soon will be, as before.
+    """
+    held = holders.of(apply.GATEWAY)
+    if held:  # the gateway need not be stopped to find that out
+        return {"holders": held}
+    report = json.loads(apply.REPORT.read_text())
+    try:
+        subprocess.run(["systemctl", "stop", apply.GATEWAY], stdin=subprocess.DEVNULL, check=True)
+        for path in holders.PLACES:
+            if os.path.ismount(path):
+                apply.call("umount", path)
+        held = holders.of("") + holders.elsewhere()
+        if not held:
+            apply.save({**report, "applied": ""})
+            empty_seed()
+            return {"holders": []}
+    except (subprocess.CalledProcessError, OSError) as error:
+        held = holders.of("") or [{"pid": 0, "name": apply.describe(error), "path": ""}]
+    systemctl("restart", "vclaw-seed.service")
+    return {"holders": held}
+
+
+def empty_seed() -> None:
+    """Forget what was read of the seed disk, in whose place there may be another, and sync."""
+    with SEED_DISK.open("rb") as disk:
+        fcntl.ioctl(disk, BLKFLSBUF)
     subprocess.run(["sync"], stdin=subprocess.DEVNULL, check=True)
+
+
+def regain(request: dict[str, Any]) -> dict[str, Any]:
+    """After `release` and a sleep of any length: clock, randomness, seed, folders, gateway.
+
+    The seed disk says the rest, and may make another guest of this one. May be repeated.
+    """
+    set_clock(request)
+    stir(bytes.fromhex(request["entropy"]))
+    systemctl("restart", "vclaw-seed.service")
     return {}
 
 
@@ -151,6 +194,8 @@ OPS = {
     "environment": environment,
     "freeze": freeze,
     "introduce": introduce,
+    "release": release,
+    "regain": regain,
     "poweroff": poweroff,
 }
 

@@ -26,6 +26,7 @@ STATE = Path("/var/lib/openclaw")
 CACHE = Path("/var/cache/openclaw")
 WARM = Path("/run/vclaw-warm")
 LAID = Path("/etc/vclaw/openclaw.json")
+TWIN = Path("/etc/vclaw/machine-id")
 USER = "claw"
 GATEWAY = "openclaw.service"
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -74,6 +75,16 @@ def hostname(guest: dict[str, Any]) -> None:
         Path("/etc/hosts"), f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\n"
     )
     socket.sethostname(name)
+
+
+def twin(guest: dict[str, Any]) -> None:
+    """A guest whose disk, or all of it, is another's gets a machine-id of its own, once."""
+    wanted = guest.get("machine_id")
+    if wanted and text_of(TWIN) != wanted:
+        Path("/var/lib/systemd/random-seed").unlink(missing_ok=True)
+        write(Path("/etc/machine-id"), wanted + "\n", 0o444)
+        call("systemctl", "restart", "systemd-journald.service")  # it keeps its files by that id
+        write(TWIN, wanted)
 
 
 def user(guest: dict[str, Any]) -> None:
@@ -225,8 +236,8 @@ def settle(_guest: dict[str, Any]) -> None:
 
 
 STEPS = (
-    channel, hostname, user, runtime, mounts, certificates, configuration, compile_cache,
-    environment, gateway, ssh, settle,
+    channel, hostname, twin, user, runtime, mounts, certificates, configuration,
+    compile_cache, environment, gateway, ssh, settle,
 )  # fmt: skip
 TEMPLATE_STEPS = (channel, user, runtime, warm, settle)
 """Of a guest that is kept as a template: nothing of any claw's."""

@@ -57,10 +57,10 @@ class Memory:
     """Guest memory that is a file. What the guest writes goes into it where it is `kept`.
 
     Else the file is a saved guest's, whose state is loaded before this one runs, and it stays as
-    it is: what the guest writes is its own.
+    it is: what the guest writes is its own. Without a `path` the state brings the memory along.
     """
 
-    path: Path
+    path: Path | None
     kept: bool
 
 

@@ -79,7 +79,7 @@ def view(
         ),
         writable=(
             root.path,
-            *([memory.path] if memory and memory.kept else []),
+            *([memory.path] if memory and memory.kept and memory.path else []),
             paths.sockets,
             paths.serial_log,
             *(share.path for share in shares if not share.readonly),

@@ -340,7 +340,7 @@ def test_the_generation_is_reported_when_every_step_is_done(guest_at: Any) -> No
     assert json.loads(guest_at["REPORT"].read_text())["applied"] == "g1"
 
 
-@pytest.mark.parametrize("name", ["apply.py", "agent.py"])
+@pytest.mark.parametrize("name", ["apply.py", "agent.py", "holders.py"])
 def test_guest_files_are_python_3_9_and_need_no_package(name: str) -> None:
     """Debian 11's Python; annotations are never evaluated there."""
     tree = ast.parse((GUEST / name).read_text(), feature_version=(3, 9))

@@ -18,13 +18,20 @@ TCG_CODE_CACHE_MIB = 1024
 NETDEV = "net"
 """The network device's name in QEMU."""
 
-MEMORY = "memory"
-"""The name in QEMU of a guest's memory, where that is a file."""
+MEMORIES = {"amd64": "pc.ram", "arm64": "mach-virt.ram"}
+"""The name that each machine gives its memory, and that a saved guest's state has it under.
+
+One that is a file has the same: a guest may be saved from a machine of one kind and go on in one
+of another.
+"""
 
 MEMORY_OPTION = re.compile(
-    rf"memory-backend-file,id={MEMORY},size=\d+M,share=(?P<share>on|off),mem-path=(?P<path>.+)",
+    r"memory-backend-file,id=[a-z.-]+,size=\d+M,share=(?P<share>on|off),mem-path=(?P<path>.+)",
     re.DOTALL,
 )
+
+INCOMING = ("-incoming", "defer")
+"""The machine waits for the state of a saved guest."""
 
 AGENT_PORT = "org.vclaw.agent"
 """Name of the guest agent's virtio-serial port."""
@@ -69,9 +76,11 @@ def _platform(machine: Machine, firmware: Path | None, memory: Memory | None) ->
     accelerator = machine.accelerator
     if emulated:
         accelerator += f",thread=multi,tb-size={TCG_CODE_CACHE_MIB}"
+    if memory is not None and memory.path is not None:
+        kind += f",memory-backend={MEMORIES[machine.arch]}"
     return [
         *("-name", f"vclaw-{machine.name}"),
-        *("-machine", f"{kind},memory-backend={MEMORY}" if memory else kind),
+        *("-machine", kind),
         *("-accel", accelerator),
         *("-cpu", "max" if emulated else "host"),
         *("-smp", str(machine.cpus)),
@@ -83,13 +92,13 @@ def _platform(machine: Machine, firmware: Path | None, memory: Memory | None) ->
 
 
 def _memory(machine: Machine, memory: Memory) -> list[str]:
-    # Not shared is copy-on-write: the file, another guest's, is mapped and never written.
-    share = "on" if memory.kept else "off"
-    words = f"memory-backend-file,id={MEMORY},size={machine.memory_mib}M,share={share}"
-    return [
-        *("-object", f"{words},mem-path={escape(memory.path)}"),
-        *([] if memory.kept else ["-incoming", "defer"]),
-    ]
+    words: list[str] = []
+    if memory.path is not None:
+        # Not shared is copy-on-write: the file, another guest's, is mapped and never written.
+        share = "on" if memory.kept else "off"
+        option = f"memory-backend-file,id={MEMORIES[machine.arch]},size={machine.memory_mib}M"
+        words = ["-object", f"{option},share={share},mem-path={escape(memory.path)}"]
+    return [*words, *(() if memory.kept else INCOMING)]
 
 
 def memory_of(argv: Sequence[str]) -> Memory | None:
@@ -98,7 +107,7 @@ def memory_of(argv: Sequence[str]) -> Memory | None:
         found = MEMORY_OPTION.fullmatch(word)
         if found is not None:
             return Memory(Path(found["path"].replace(",,", ",")), kept=found["share"] == "on")
-    return None
+    return Memory(None, kept=False) if INCOMING[0] in argv else None
 
 
 def _boot(root: RootDisk) -> list[str]:

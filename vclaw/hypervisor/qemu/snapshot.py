@@ -6,6 +6,7 @@ is no part of the state: it stays in that file.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -51,12 +52,17 @@ def fingerprint(program: Path, machine: Machine) -> str:
 
 def save(monitor: Path, target: IO[bytes], *, memory: bool) -> None:
     """Write a paused guest's state to `target`; raises VclawError where QEMU will not."""
-    with qmp.session(monitor, SECONDS) as ask:
-        _leave_memory(ask, not memory)
-        ask("migrate-set-parameters", {"max-bandwidth": BANDWIDTH})
-        ask("getfd", {"fdname": NAME}, target.fileno())
-        ask("migrate", {"uri": f"fd:{NAME}"})
-        _wait(ask, "saved")
+    try:
+        with qmp.session(monitor, SECONDS) as ask:
+            _leave_memory(ask, not memory)
+            ask("migrate-set-parameters", {"max-bandwidth": BANDWIDTH})
+            ask("getfd", {"fdname": NAME}, target.fileno())
+            ask("migrate", {"uri": f"fd:{NAME}"})
+            _wait(ask, "saved")
+    except BaseException:
+        with contextlib.suppress(VclawError):  # so that the guest can go on
+            qmp.execute(monitor, "migrate_cancel")
+        raise
 
 
 def load(monitor: Path, source: int, *, memory: bool) -> None:
