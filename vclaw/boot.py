@@ -86,7 +86,7 @@ def _start(paths: ClawPaths, told: Machine, progress: Progress) -> None:
     from vclaw.templates import clone
 
     make_folders(paths)
-    paths.ready.unlink(missing_ok=True)
+    forget(paths.ready, paths.suspended)
     installed.save(paths, told.runtime)
     fresh = clone.step(paths) == clone.FRESH
     try:

@@ -46,6 +46,8 @@ POINTS = {
     "save.dropped": "saved.json is gone, and the memory that it was about is not",
     "restore.loaded": "the saved guest is in a machine, stands still, and saved.json is there",
     "restore.running": "the saved guest goes on, with an old clock and without OpenClaw",
+    "fork.copied": "a twin's disk, state and memory are there, and not who it is",
+    "fork.described": "a twin is whole, and has not begun",
     "stop.asked": "the guest was asked to shut down",
     "stop.ended": "the machine has ended, and run.json still names it",
     "remove.stopped": "the claw that is removed has stopped",

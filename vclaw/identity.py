@@ -25,6 +25,7 @@ class Identity:
     host_public: str
     client_public: str
     env: Mapping[str, str] = field(default_factory=dict)
+    machine_id: str = ""  # 32 hex digits for a guest whose disk is another's; "" makes its own
 
 
 def ensure(paths: ClawPaths, env: Mapping[str, str]) -> Identity:

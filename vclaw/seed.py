@@ -70,6 +70,8 @@ def guest_settings(
         },
         "ca": ca,
     }
+    if identity.machine_id:
+        settings["machine_id"] = identity.machine_id
     return _numbered(settings)
 
 

@@ -345,5 +345,5 @@ UNREACHED = {
     *("template.booted", "template.saved", "template.unlisted"),
     *("clone.fresh", "clone.loaded", "clone.begun", "clone.released", "clone.introduced"),
     *("save.begun", "save.released", "save.paused", "save.written", "save.noted", "save.ended"),
-    *("save.dropped", "restore.loaded", "restore.running"),
+    *("save.dropped", "restore.loaded", "restore.running", "fork.copied", "fork.described"),
 }

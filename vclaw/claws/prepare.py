@@ -58,7 +58,7 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
     accelerator = hypervisor.current().accelerator(home, spec.image.arch, spec.cpus)
     _check_host(home, spec, wish.existing)
     if not wish.running:
-        _check_state(home, spec, _others(home, spec.name))
+        _check_state(home, spec, others(home, spec.name))
         _check_wall(spec, accelerator.name, progress)
         if accelerator.reason:
             progress.say(accelerator.reason)
@@ -89,7 +89,7 @@ def prepare(home: Home, options: RunOptions, progress: Progress) -> Prepared:
 
 def _settle(home: Home, paths: ClawPaths, spec: ClawSpec, progress: Progress) -> None:
     """Look once more, under the claw's lock, at what a start depends on."""
-    _check_state(home, spec, _others(home, spec.name))
+    _check_state(home, spec, others(home, spec.name))
     for path in permissions.close(paths):
         progress.say(f"{path} was open to other users of this host; it is closed now")
     _own_state(paths, spec, progress)
@@ -145,8 +145,7 @@ def _wish(
     running = existing is not None and boot.is_up(paths)
     if running:
         access.refuse_suspended(paths)
-    others = _others(home, name)
-    spec = config.decide(options, home, chooser, existing, others, say, running=running)
+    spec = config.decide(options, home, chooser, existing, others(home, name), say, running=running)
     return _Wish(spec, existing, running)
 
 
@@ -221,7 +220,8 @@ def _existing(paths: ClawPaths) -> ClawSpec | None:
         ) from None
 
 
-def _others(home: Home, name: str) -> list[ClawSpec]:
+def others(home: Home, name: str) -> list[ClawSpec]:
+    """What every claw but this one was asked to be; a broken one is left out."""
     found = []
     for other in record.names(home):
         if other != name:

@@ -152,16 +152,18 @@ def end(paths: ClawPaths) -> None:
 
 
 def take_back(paths: ClawPaths) -> None:
-    """Let a guest go on that was to be saved, with its folders; what cannot be is left to resume.
-
-    It may have been saved already: that is given up first.
-    """
-    saved.drop(paths)
+    """Let a guest go on that was to be saved; what cannot be done now is left to resume."""
     with contextlib.suppress(VclawError):
-        if hypervisor.current().state(paths) == "paused":
-            hypervisor.current().resume(paths)
-        regain(paths)
-        boot.forget(paths.suspended)
+        go_on(paths)
+
+
+def go_on(paths: ClawPaths) -> None:
+    """Let a guest go on that has let go, and maybe was saved: that is given up first."""
+    saved.drop(paths)
+    if hypervisor.current().state(paths) == "paused":
+        hypervisor.current().resume(paths)
+    regain(paths)
+    boot.forget(paths.suspended)
 
 
 def restore(paths: ClawPaths, progress: Progress) -> None:

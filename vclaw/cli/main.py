@@ -30,6 +30,7 @@ VERBS = {
     "stop": "power a claw off",
     "suspend": "pause a claw where it stands",
     "resume": "let a suspended claw go on",
+    "fork": "make twins of a claw, each with its own identity",
     "rm": "remove a claw and its disk",
     "image": "list, fetch and remove images",
     "template": "list and remove the booted guests that claws begin from",
