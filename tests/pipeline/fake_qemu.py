@@ -10,7 +10,8 @@ The variables that the guest was told last are kept in the file `told`.
 With `-incoming` it is a machine that waits for a saved guest's state; what it was given, the
 devices' state and the digest of the memory's first MiB, is kept in the file `incoming`.
 `load-ends` makes it end over that, `load-fails` say that it failed, and `not-introduced` its guest
-give no answer to an introduction.
+give no answer to an introduction. Where no memory is named the state brings it along, as it was
+saved by one of these: `held` makes the guest keep its folders, `save-fails` QEMU refuse.
 Run with `python -S -E`, so that it starts within a moment.
 """
 
@@ -39,6 +40,9 @@ migration: dict[str, str] = {}
 somebody = True
 """Whether the guest knows who it is; a saved one that went on does not until it is told."""
 
+memory = {"ram": os.urandom(8).hex(), "gateway": True, "mounts": []}
+"""What the guest has in memory: saved, and loaded again."""
+
 forwards: dict[int, tuple[int, http.server.ThreadingHTTPServer]] = {}
 """Host port -> (the guest's, what listens)."""
 
@@ -65,10 +69,24 @@ def listen(path: str, talk) -> None:
             connection, _ = server.accept()
             # As QEMU does: one client at a time, the next one waits. One that leaves with an answer
             # unread fails only when the stream is closed.
-            with contextlib.suppress(OSError), connection, connection.makefile("rwb") as stream:
-                talk(stream)
+            with contextlib.suppress(OSError), connection, connection.makefile("wb") as stream:
+                talk(stream, lines(connection))
 
     threading.Thread(target=accept, daemon=True).start()
+
+
+def lines(connection):
+    """Each line with the file descriptors that came along."""
+    buffer, fds = b"", []
+    while True:
+        data, more, _, _ = socket.recv_fds(connection, 65536, 4)
+        if not data:
+            return
+        fds += more
+        *whole, buffer = (buffer + data).split(b"\n")
+        for line in whole:
+            yield line, fds
+            fds = []
 
 
 def send(stream, answer) -> None:
@@ -110,9 +128,20 @@ def human(line: str) -> str:
     return ""
 
 
-def load(uri: str, memory: str) -> None:
-    """Take a saved guest's state from a descriptor that this process inherited."""
+def save(fd: int) -> None:
+    """Write the guest's state and memory to a descriptor that came over the monitor."""
     global vcpus
+    if memory["mounts"] or on("save-fails"):
+        migration.update({"status": "failed", "error-desc": "VirtFS export path is mounted"})
+        return
+    with open(fd, "wb") as target:
+        target.write(json.dumps(memory).encode())
+    migration["status"], vcpus = "completed", "postmigrate"
+
+
+def load(uri: str) -> None:
+    """Take a saved guest's state from a descriptor that this process inherited."""
+    global vcpus, somebody
     assert vcpus == "inmigrate"
     if on("load-ends"):
         print("fake: the state is not mine", flush=True)
@@ -122,24 +151,33 @@ def load(uri: str, memory: str) -> None:
         return
     with open(int(uri.removeprefix("fd:")), "rb", closefd=False) as file:
         state = file.read().decode()
-    with Path(memory).open("rb") as file:
-        beginning = hashlib.sha256(file.read(2**20)).hexdigest()
-    given = {"state": state, "memory": beginning}
-    (KNOBS / "incoming").write_text(json.dumps(given))
+    if any(word.startswith("memory-backend-file") for word in sys.argv):
+        with Path(value(sys.argv, "memory-backend-file", "mem-path")).open("rb") as file:
+            beginning = hashlib.sha256(file.read(2**20)).hexdigest()
+        given = {"state": state, "memory": beginning}
+        (KNOBS / "incoming").write_text(json.dumps(given))
+    else:
+        memory.update(json.loads(state))
+        somebody = True
     migration["status"] = "completed"
     vcpus = "paused"
 
 
-def monitor(stream) -> None:
+def monitor(stream, requests) -> None:
     global vcpus
+    given = -1
     send(stream, {"QMP": {"version": {}, "capabilities": []}})
-    for line in stream:
+    for line, fds in requests:
         request = json.loads(line)
         command = request["execute"]
         vcpus = {"stop": "paused", "cont": "running"}.get(command, vcpus)
         answer = {"status": vcpus} if command == "query-status" else {}
         if command == "migrate-incoming":
-            load(request["arguments"]["uri"], value(sys.argv, "memory-backend-file", "mem-path"))
+            load(request["arguments"]["uri"])
+        if command == "getfd":
+            given = fds[0]
+        if command == "migrate":
+            save(given)
         if command == "query-migrate":
             answer = migration
         if command == "human-monitor-command":
@@ -150,28 +188,39 @@ def monitor(stream) -> None:
             os._exit(0)
 
 
-def agent(seed: Path):
-    # The seed's files lie in it as they are: what it says is what this disk was started with.
+def apply(seed: Path) -> str:
+    """Do what the seed says, and tell which it is: its files lie in it as they are."""
     generation = re.search(rb'"generation": "(\w+)"', seed.read_bytes())
     assert generation is not None
+    memory.update(mounts=["/workspace", "/var/lib/openclaw"], gateway=True)
+    return generation[1].decode()
+
+
+def agent(seed: Path):
     report = {
-        "applied": generation[1].decode(),
+        "applied": apply(seed),
         "steps": [{"name": "hostname", "start": 1.0, "end": 2.0}],
         "error": "",
-        "mounts": ["/workspace", "/var/lib/openclaw"],
     }
     if on("booting"):
         report["applied"] = ""
     if not on("old-agent"):
-        report["ops"] = ["environment", "introduce", "status"]
+        report["ops"] = ["environment", "introduce", "regain", "release", "status"]
     applied = report["applied"]
     if not somebody:
         report["applied"] = "the template's"
     answers = {"status": report, "unit": {"ActiveState": "active"}, "journal": {"text": "a log"}}
 
-    def talk(stream) -> None:
+    def release() -> list:
+        if on("held"):
+            return [{"pid": 77, "name": "sleep", "path": "/workspace/x"}]
+        memory.update(mounts=[], gateway=False)
+        report["applied"] = ""
+        return []
+
+    def talk(stream, requests) -> None:
         global somebody
-        for line in stream:
+        for line, _ in requests:
             request = json.loads(line)
             if on("no-agent") or vcpus != "running":
                 continue
@@ -181,6 +230,11 @@ def agent(seed: Path):
                 assert len(bytes.fromhex(request["entropy"])) >= 32
                 assert abs(request["time"] - time.time()) < 60
                 somebody, report["applied"] = True, applied
+            if request["op"] == "release":
+                answers["release"] = {"holders": release()}
+            if request["op"] == "regain":
+                report["applied"] = apply(seed)
+            report.update(mounts=memory["mounts"], ram=memory["ram"])
             if request["op"] == "poweroff" and on("deaf"):
                 continue
             if request["op"] == "environment":
@@ -210,7 +264,7 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if vcpus == "running" and somebody:
+        if vcpus == "running" and somebody and memory["gateway"]:
             self.wfile.write(data)
 
     def log_message(self, *_words) -> None:

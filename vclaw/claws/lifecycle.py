@@ -137,7 +137,7 @@ def _undo(paths: ClawPaths, port: int, patience: float) -> None:
         if suspension:
             gateway.release(port, identity.load(paths).token, suspension, QUIESCE_SECONDS)
     crashpoints.reach("resume.undone")
-    boot.forget(paths.suspended)
+    boot.forget(paths.memory, paths.suspended)  # the first is there where a save was cut off
 
 
 def _set_clock(paths: ClawPaths, patience: float) -> None:

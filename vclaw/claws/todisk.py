@@ -163,7 +163,7 @@ def go_on(paths: ClawPaths) -> None:
     if hypervisor.current().state(paths) == "paused":
         hypervisor.current().resume(paths)
     regain(paths)
-    boot.forget(paths.suspended)
+    boot.forget(paths.memory, paths.suspended)
 
 
 def restore(paths: ClawPaths, progress: Progress) -> None:
