@@ -13,7 +13,7 @@ import pytest
 from tests.pipeline.world import Lines, World
 from tests.support.command import run_vclaw, show
 from vclaw import boot, channel, fsutil
-from vclaw.claws import access, glance, lifecycle, saved, status
+from vclaw.claws import access, glance, inspect, lifecycle, saved, status
 from vclaw.errors import UsageError, VclawError
 from vclaw.progress import Silent
 
@@ -292,6 +292,16 @@ def cut(world: World, point: str, signame: str, *words: str) -> None:
 
 def on_disk_by_record(world: World) -> bool:
     return saved.is_there(world.paths)
+
+
+def test_inspect_tells_of_the_saved_memory(world: World) -> None:
+    world.run()
+    assert inspect.look(world.home, world.paths)["saved"] is None
+    suspend(world)
+    facts = inspect.look(world.home, world.paths)
+    assert (facts["status"], facts["problems"]) == ("suspended", [])
+    assert facts["saved"]["path"] == str(world.paths.memory)
+    assert facts["saved"]["of"] == "demo"
 
 
 def test_ps_prints_a_claw_on_the_disk_without_a_pid(world: World) -> None:

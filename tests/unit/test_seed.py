@@ -53,6 +53,14 @@ def test_the_seeds_files_are_the_golden_ones(name: str) -> None:
     golden.check(files[name].decode(), GOLDEN / Path(name).name)
 
 
+def test_a_machine_id_is_told_where_there_is_one_and_makes_another_generation() -> None:
+    plain = settings()
+    told = settings(identity=replace(IDENTITY, machine_id="a" * 32))
+    assert "machine_id" not in plain
+    assert told["machine_id"] == "a" * 32
+    assert told["generation"] != plain["generation"]
+
+
 def test_the_guests_files_are_carried_as_they_are() -> None:
     files = seed.render(settings())
     folder = Path(seed.__file__).with_name("guest")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from vclaw import __version__, boot, disk, fsutil, identity, readiness, runtime, timeline
-from vclaw.claws import record, status
+from vclaw.claws import record, saved, status
 from vclaw.errors import VclawError
 from vclaw.images import meta as image_meta
 from vclaw.model import GATEWAY_GUEST_PORT, ClawSpec
@@ -40,8 +40,8 @@ def look(home: Home, paths: ClawPaths) -> dict[str, Any]:
     """Ask files, process, guest and gateway; what cannot be read becomes one of `problems`.
 
     Keys in their order: clawid, vclaw, status, reason, updated, spec, gateway, ports, secrets,
-    paths, process, machine, image, disk, runtime, checks, guest_steps, stages, problems. A part
-    that is not there is null; sizes are in bytes, times in seconds.
+    paths, process, machine, image, disk, saved, runtime, checks, guest_steps, stages, problems.
+    A part that is not there is null; sizes are in bytes, times in seconds.
     """
     problems: list[str] = []
     now = status.of(paths)
@@ -63,6 +63,7 @@ def look(home: Home, paths: ClawPaths) -> dict[str, Any]:
         "machine": _part(problems, lambda: fsutil.read_json(paths.machine)),
         "image": _part(problems, lambda: _image(home, spec)),
         "disk": _part(problems, lambda: _disk(paths)),
+        "saved": _part(problems, lambda: _saved(paths)),
         "runtime": _part(problems, lambda: _runtime(home, spec)),
         "checks": _checks(paths, spec, now.status),
         "guest_steps": [] if known is None else step_facts(known.steps),
@@ -168,6 +169,15 @@ def _disk(paths: ClawPaths) -> dict[str, Any] | None:
     if meta is None:
         return None
     return {**asdict(meta), "disk_bytes": paths.disk.stat().st_blocks * 512}
+
+
+def _saved(paths: ClawPaths) -> dict[str, Any] | None:
+    """Its memory on the disk, and whose guest it is, where it is suspended to that."""
+    known = saved.load(paths)
+    if known is None:
+        return None
+    size = paths.memory.stat().st_blocks * 512
+    return {"path": str(paths.memory), "at": known.at, "of": known.of, "disk_bytes": size}
 
 
 def _runtime(home: Home, spec: ClawSpec | None) -> dict[str, Any] | None:

@@ -27,6 +27,8 @@ CACHE = Path("/var/cache/openclaw")
 WARM = Path("/run/vclaw-warm")
 LAID = Path("/etc/vclaw/openclaw.json")
 TWIN = Path("/etc/vclaw/machine-id")
+MACHINE_ID = Path("/etc/machine-id")
+RANDOM_SEED = Path("/var/lib/systemd/random-seed")
 USER = "claw"
 GATEWAY = "openclaw.service"
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -81,8 +83,8 @@ def twin(guest: dict[str, Any]) -> None:
     """A guest whose disk, or all of it, is another's gets a machine-id of its own, once."""
     wanted = guest.get("machine_id")
     if wanted and text_of(TWIN) != wanted:
-        Path("/var/lib/systemd/random-seed").unlink(missing_ok=True)
-        write(Path("/etc/machine-id"), wanted + "\n", 0o444)
+        RANDOM_SEED.unlink(missing_ok=True)
+        write(MACHINE_ID, wanted + "\n", 0o444)
         call("systemctl", "restart", "systemd-journald.service")  # it keeps its files by that id
         write(TWIN, wanted)
 

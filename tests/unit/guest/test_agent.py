@@ -7,6 +7,7 @@ import json
 import os
 import runpy
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -121,6 +122,95 @@ def test_variables_are_refused_while_the_seed_is_applied(
     answer = agent["answer"](json.dumps(request).encode())
     assert answer["error"] == "RuntimeError: the settings of this boot are not applied yet"
     assert not (tmp_path / "openclaw.env").exists()
+
+
+class Guest:
+    """What `release` and `regain` do to a guest, written down."""
+
+    def __init__(self, agent: dict[str, Any], root: Path, patch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        self.held: list[list[dict[str, Any]]] = [[], []]
+        self.elsewhere: list[dict[str, Any]] = []
+        self.busy = ""
+        self.agent = agent
+        self.report = root / "report.json"
+        self.report.write_text('{"applied": "g1", "steps": [], "error": ""}')
+        patch.setattr(agent["apply"], "REPORT", self.report)
+        patch.setattr(agent["apply"], "call", self.call)
+        patch.setattr(os.path, "ismount", lambda _: True)
+        patch.setattr(agent["holders"], "of", lambda _: self.held.pop(0))
+        patch.setattr(agent["holders"], "elsewhere", lambda: self.elsewhere)
+        patch.setattr(agent["subprocess"], "run", lambda words, **_: self.call(*words))
+        agent["empty_seed"] = lambda: self.done.append("empty seed")
+        agent["stir"] = lambda entropy: self.done.append(f"stir {entropy.hex()}")
+        agent["set_clock"] = lambda request: self.done.append(f"clock {request['time']}")
+
+    def call(self, *words: str) -> None:
+        line = " ".join(words)
+        if self.busy and line.endswith(self.busy):
+            raise subprocess.CalledProcessError(32, words, stderr=b"target is busy")
+        self.done.append(line)
+
+    def ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        request = {"id": 1, "op": op, **fields}
+        answer: dict[str, Any] = self.agent["answer"](json.dumps(request).encode())
+        assert answer["ok"], answer
+        return answer
+
+    @property
+    def applied(self) -> str:
+        return str(json.loads(self.report.read_text())["applied"])
+
+
+@pytest.fixture
+def guest(agent: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
+    return Guest(agent, tmp_path, monkeypatch)
+
+
+HOLDER = {"pid": 7, "name": "vim", "path": "/workspace/x"}
+
+AGAIN = "systemctl --no-block restart vclaw-seed.service"
+"""What gives a guest folders, settings and gateway again."""
+
+
+def test_a_guest_stops_its_gateway_before_it_lets_go_of_the_folders(guest: Guest) -> None:
+    assert guest.ask("release")["holders"] == []
+    assert guest.done == [
+        "systemctl stop openclaw.service",
+        *("umount /workspace", "umount /var/lib/openclaw", "umount /run/vclaw/seed"),
+        "empty seed",
+    ]
+    assert guest.applied == "", "what is applied then has to be applied again"
+
+
+def test_a_holder_is_told_before_the_gateway_is_stopped(guest: Guest) -> None:
+    guest.held = [[HOLDER]]
+    assert guest.ask("release")["holders"] == [HOLDER]
+    assert (guest.done, guest.applied) == ([], "g1")
+
+
+def test_a_guest_that_cannot_let_go_takes_all_back(guest: Guest) -> None:
+    guest.held, guest.busy = [[], [HOLDER]], "/var/lib/openclaw"
+    assert guest.ask("release")["holders"] == [HOLDER]
+    assert guest.done[-1] == AGAIN
+
+
+def test_where_nobody_is_found_the_reason_is_told(guest: Guest) -> None:
+    guest.busy = "/workspace"
+    told = guest.ask("release")["holders"]
+    assert told == [{"pid": 0, "name": "umount /workspace: target is busy", "path": ""}]
+    assert guest.done[-1] == AGAIN
+
+
+def test_a_mount_in_another_namespace_is_a_holder_too(guest: Guest) -> None:
+    guest.elsewhere = [HOLDER]
+    assert guest.ask("release")["holders"] == [HOLDER]
+    assert guest.done[-1] == AGAIN
+
+
+def test_a_guest_regains_clock_and_randomness_before_the_rest(guest: Guest) -> None:
+    guest.ask("regain", time=12.5, entropy="00ff")
+    assert guest.done == ["clock 12.5", "stir 00ff", AGAIN]
 
 
 @pytest.fixture

@@ -166,6 +166,28 @@ def guest_at(tmp_path: Path) -> Any:
     return names
 
 
+def test_a_twin_becomes_another_machine_once(guest_at: Any, tmp_path: Path) -> None:
+    for name in ("TWIN", "MACHINE_ID", "RANDOM_SEED"):
+        guest_at[name] = tmp_path / "etc" / name
+        guest_at[name].parent.mkdir(exist_ok=True)
+    called: list[tuple[str, ...]] = []
+    guest_at["call"] = lambda *words: called.append(words)
+    guest_at["MACHINE_ID"].write_text("the claw's\n")
+    guest_at["RANDOM_SEED"].write_text("the claw's")
+
+    guest_at["twin"]({"hostname": "no-twin"})
+    assert guest_at["MACHINE_ID"].read_text() == "the claw's\n"
+    assert guest_at["RANDOM_SEED"].exists()
+
+    for _ in range(2):
+        guest_at["twin"]({"machine_id": "b" * 32})
+    assert guest_at["MACHINE_ID"].read_text() == "b" * 32 + "\n"
+    assert not guest_at["RANDOM_SEED"].exists()
+    assert called == [("systemctl", "restart", "systemd-journald.service")]
+    guest_at["twin"]({"machine_id": "c" * 32})  # a twin of the twin
+    assert guest_at["MACHINE_ID"].read_text() == "c" * 32 + "\n"
+
+
 def test_the_users_own_settings_and_origins_stay(
     guest_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,3 +149,30 @@ def test_a_comma_in_a_path_is_written_twice(path: str, escaped: str) -> None:
 def test_a_machine_comes_back_from_its_json_as_it_was() -> None:
     text = json.dumps(MACHINE.to_json())
     assert Machine.from_json(json.loads(text)) == MACHINE
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        Memory(None, kept=False),
+        Memory(Path("/claw/me,mory"), kept=True),
+        Memory(Path("/proc/self/fd/7"), kept=False),
+    ],
+)
+@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+def test_a_running_machines_words_tell_what_its_memory_is(memory: Memory, arch: str) -> None:
+    machine = replace(MACHINE, arch=arch)
+    root = RootDisk(PATHS.disk, "raw")
+    made = argv.build(Path("/q"), machine, root, PATHS, None, True, memory=memory)
+    assert argv.memory_of(made) == memory
+    assert argv.memory_of(argv.build(Path("/q"), machine, root, PATHS, None, True)) is None
+    assert ("-incoming" in made) == (not memory.kept)
+    # A saved guest's state names its memory, which has its machine's own name as a file too.
+    assert (f"memory-backend={argv.MEMORIES[arch]}" in " ".join(made)) == (memory.path is not None)
+
+
+def test_without_a_file_only_the_waiting_differs() -> None:
+    root = RootDisk(PATHS.disk, "raw")
+    plain = argv.build(Path("/q"), MACHINE, root, PATHS, None, True)
+    made = argv.build(Path("/q"), MACHINE, root, PATHS, None, True, memory=Memory(None, kept=False))
+    assert [word for word in made if word not in argv.INCOMING] == plain
