@@ -213,7 +213,7 @@ CLAW_VERBS = (
         ["logs", "--qemu"],
         ["ssh-config"],
     ),
-    *(["start"], ["stop"], ["suspend"], ["resume"], ["rm", "--yes"], ["verify"]),
+    *(["start"], ["stop"], ["suspend"], ["fork"], ["resume"], ["rm", "--yes"], ["verify"]),
     *(
         ["image", "rm"],
         ["image", "fetch"],

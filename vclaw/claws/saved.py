@@ -88,7 +88,7 @@ def refuse(paths: ClawPaths) -> None:
 
 def end_rest(paths: ClawPaths) -> None:
     """End a process beside a saved guest: one that was just saved, or is not yet let go."""
-    process = boot.current(paths)
+    process = boot.current(paths) or boot.unrecorded(paths)
     if process is not None:
         process.end(patience=0.0)
-    boot.forget(paths.run)
+    boot.forget(paths.run, *paths.machine_sockets)

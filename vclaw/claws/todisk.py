@@ -148,7 +148,7 @@ def end(paths: ClawPaths) -> None:
     if process is not None and not process.wait(END_SECONDS):
         process.end(patience=0.0)
     crashpoints.reach("save.ended")
-    boot.forget(paths.run, paths.ready, paths.clone, paths.last_error)
+    boot.forget(paths.run, paths.ready, paths.clone, paths.last_error, *paths.machine_sockets)
 
 
 def take_back(paths: ClawPaths) -> None:
