@@ -12,7 +12,18 @@ import os
 import secrets
 import time
 
-from vclaw import boot, channel, crashpoints, disk, fsutil, hypervisor, readiness, seed
+from vclaw import (
+    boot,
+    channel,
+    crashpoints,
+    disk,
+    fsutil,
+    gateway,
+    hypervisor,
+    identity,
+    readiness,
+    seed,
+)
 from vclaw.claws import record, saved
 from vclaw.claws.saved import Saved
 from vclaw.errors import UsageError, VclawError
@@ -99,7 +110,11 @@ def let_go(paths: ClawPaths, suspension: str | None, progress: Progress) -> None
         take_back(paths)
         raise
     if answer["holders"]:
-        take_back(paths)
+        # The guest has taken back by itself what it had let go of.
+        if suspension:
+            port, token = record.load(paths).gateway_port, identity.load(paths).token
+            gateway.release(port, token, suspension, ANSWER_SECONDS)
+        boot.forget(paths.suspended)
         raise UsageError(
             f"{name} cannot be saved: {_told(answer['holders'])}.",
             f"End it, or pause the claw in memory instead: vclaw suspend {name}",
