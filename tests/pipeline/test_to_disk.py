@@ -84,7 +84,7 @@ def test_a_claw_that_stood_still_in_memory_is_brought_to_the_disk(world: World) 
 def test_a_glance_says_of_a_claw_on_the_disk_what_a_long_look_says(world: World) -> None:
     world.run()
     suspend(world)
-    assert glance.all_stopped(str(world.home.instances)) == [asdict(status.of(world.paths))]
+    assert glance.rows(str(world.home.instances)) == {"demo": asdict(status.of(world.paths))}
 
 
 def test_suspending_to_the_disk_may_be_repeated(world: World) -> None:

@@ -129,7 +129,7 @@ def resume(paths: ClawPaths, timeout: float, progress: Progress, *, wait: bool =
 
 def _undo(paths: ClawPaths, port: int, patience: float) -> None:
     """Give a guest that runs again what its suspension took from it."""
-    if todisk.is_released(paths):
+    if saved.is_released(paths):
         todisk.regain(paths)
     else:
         _set_clock(paths, patience)

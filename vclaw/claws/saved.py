@@ -32,6 +32,14 @@ def is_there(paths: ClawPaths) -> bool:
     return paths.saved.exists()
 
 
+def is_released(paths: ClawPaths) -> bool:
+    """Whether a guest that runs, or is about to, has no folders and no OpenClaw."""
+    try:
+        return fsutil.read_json(paths.suspended).get("released") is True
+    except (OSError, VclawError):
+        return False
+
+
 def load(paths: ClawPaths) -> Saved | None:
     """Read it; None where there is none. Raises VclawError where it is damaged."""
     name = paths.root.name

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vclaw import boot, fsutil, gateway, hypervisor, openclaw
-from vclaw.claws import record
+from vclaw.claws import record, saved
 from vclaw.errors import VclawError
 from vclaw.hypervisor.process import boot_id
 from vclaw.paths import ClawPaths, Home
@@ -74,7 +74,7 @@ def _ask_all(alive: list[ClawPaths]) -> dict[ClawPaths, ClawStatus]:
 
 def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
     """(status, reason): the reason is "" where the status says it all."""
-    if paths.saved.exists():
+    if saved.is_there(paths):
         return "suspended", ""
     if not boot.is_up(paths):
         return _not_running(paths)
@@ -91,7 +91,7 @@ def _derive(paths: ClawPaths, port: int) -> tuple[str, str]:
     silent = time.monotonic() - began >= ASK_SECONDS
     if paths.last_error.exists():
         return "unhealthy", last_error(paths)
-    if paths.suspended.exists():
+    if saved.is_released(paths):
         return "unhealthy", f"A suspend was cut off; `vclaw resume {paths.root.name}` ends it."
     if paths.ready.exists():
         # A listing cannot wait long enough to tell a busy gateway from a hung one.

@@ -226,14 +226,6 @@ def _load(paths: ClawPaths, told: Machine) -> None:
             os.close(source)
 
 
-def is_released(paths: ClawPaths) -> bool:
-    """Whether a guest that runs, or is about to, has no folders and no OpenClaw."""
-    try:
-        return fsutil.read_json(paths.suspended).get("released") is True
-    except (OSError, VclawError):
-        return False
-
-
 def regain(paths: ClawPaths, patience: float = REGAIN_SECONDS) -> None:
     """Give a guest clock, randomness, folders and OpenClaw again; may be repeated.
 
