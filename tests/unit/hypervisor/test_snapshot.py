@@ -83,6 +83,12 @@ class Monitor:
 Start = Callable[..., Monitor]
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would wait for ever fails within seconds."""
+    monkeypatch.setattr(snapshot, "SECONDS", 10.0)
+
+
 @pytest.fixture
 def start(short_path: Path) -> Iterator[Start]:
     made: list[Monitor] = []
