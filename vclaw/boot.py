@@ -340,7 +340,8 @@ def refuse_unrecorded(paths: ClawPaths) -> None:
     if process is not None:
         name = paths.root.name
         raise UsageError(
-            f"{name} runs (process {process.pid}), but {paths.run} does not say so: it is damaged.",
+            f"{name} runs (process {process.pid}), but {paths.run}, which should say so, is "
+            "damaged or gone.",
             f"`vclaw stop {name}` ends it (`--force`: at once); then `vclaw start {name}`.",
         )
 
