@@ -30,6 +30,10 @@ LOOKS_APART = (0.1, 2.0)
 ANSWER_SECONDS = 3.0
 """A busy emulated guest takes its time for an answer."""
 
+GATEWAY_SECONDS = 10.0
+"""What a starting gateway gets for an answer: its one thread is busy for seconds on end, and a
+question that was given up and asked again finds it no sooner."""
+
 SERVICE_SECONDS = 30.0
 """Pause between two questions to the guest's systemd: asked every second, they take an emulated
 guest's processors away from the very start that is waited for."""
@@ -101,13 +105,13 @@ CHECKS = (
     Check(
         "gateway live",
         "OpenClaw answers /healthz with 200",
-        lambda seen: gateway.probe(seen.port, "/healthz"),
+        lambda seen: gateway.probe(seen.port, "/healthz", GATEWAY_SECONDS),
         "Give it more time with --ready-timeout-secs, or more memory with --memory-mib.",
     ),
     Check(
         "gateway ready",
         "OpenClaw answers /readyz with 200",
-        lambda seen: gateway.probe(seen.port, "/readyz"),
+        lambda seen: gateway.probe(seen.port, "/readyz", GATEWAY_SECONDS),
         "Give it more time with --ready-timeout-secs; the gateway's log says what it waits for.",
     ),
 )
