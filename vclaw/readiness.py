@@ -33,6 +33,10 @@ ANSWER_SECONDS = 3.0
 RENEW = "environment"
 """The guest agent's operation that starts the gateway anew; an agent of an older vclaw has none."""
 
+GATEWAY_SECONDS = 10.0
+"""What a starting gateway gets for an answer: its one thread is busy for seconds on end, and a
+question that was given up and asked again finds it no sooner."""
+
 SERVICE_SECONDS = 30.0
 """Pause between two questions to the guest's systemd: asked every second, they take an emulated
 guest's processors away from the very start that is waited for."""
@@ -111,13 +115,13 @@ CHECKS = (
     Check(
         "gateway live",
         "OpenClaw answers /healthz with 200",
-        lambda seen: gateway.probe(seen.port, "/healthz"),
+        lambda seen: gateway.probe(seen.port, "/healthz", GATEWAY_SECONDS),
         "Give it more time with --ready-timeout-secs, or more memory with --memory-mib.",
     ),
     Check(
         "gateway ready",
         "OpenClaw answers /readyz with 200",
-        lambda seen: gateway.probe(seen.port, "/readyz"),
+        lambda seen: gateway.probe(seen.port, "/readyz", GATEWAY_SECONDS),
         "Give it more time with --ready-timeout-secs; the gateway's log says what it waits for.",
     ),
 )

@@ -36,7 +36,7 @@ QUESTIONS = {
     "manager": "systemctl show --no-pager -p UserspaceTimestampMonotonic",
     "units": "systemctl show --no-pager '*' -p Id "
     + " ".join(f"-p {name}TimestampMonotonic" for name in TIMESTAMPS),
-    "cloud-init": "sudo -n cloud-init analyze show",
+    "cloud-init": "sudo -n cat /var/log/cloud-init.log",
     "kernel": "sudo -n journalctl --no-pager -b -k -o short-monotonic",
     "gateway": "sudo -n journalctl --no-pager -b -u openclaw.service -o short-monotonic",
 }

@@ -1,14 +1,14 @@
 """What a booted guest's own tools say of its start, as parts with their times; pure.
 
 All times are seconds of the guest's monotonic clock, which begins with its kernel. Formats:
-systemd-analyze(1), `systemctl show` (times in microseconds), `cloud-init analyze show`, and
-journalctl's `short-monotonic`.
+systemd-analyze(1), `systemctl show` (times in microseconds), cloud-init's log, and journalctl's
+`short-monotonic`.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 GATEWAY_UNIT = "openclaw.service"
@@ -23,6 +23,10 @@ MILESTONES = (
     ("ready", "channels and sidecars"),
 )
 """How a line of the gateway begins -> what is over then; in the order of its start."""
+
+
+CLOUD_INIT_FIRST = "init-local/check-cache"
+"""What cloud-init does first at every boot."""
 
 
 @dataclass(frozen=True)
@@ -92,22 +96,28 @@ def units(text: str) -> list[Part]:
 
 
 def cloud_init(text: str) -> list[Part]:
-    """`cloud-init analyze show`: its modules of the last boot, named `stage: module`.
+    """/var/log/cloud-init.log: the modules of the last boot, named `stage/module`, in their order.
 
-    Their starts count from the first line of their stage, and are kept so.
+    Their starts count from the log's first line of that boot. `cloud-init analyze` reads the same
+    lines, and fails on a log that lacks the start of a stage, as those of Debian 12 do.
     """
     found: list[Part] = []
-    stage = ""
+    begun: dict[str, datetime.datetime] = {}
+    zero: datetime.datetime | None = None
     for line in text.splitlines():
-        if line.startswith("-- Boot Record"):
-            found = []
-        elif line.startswith("Starting stage:"):
-            stage = line.partition(":")[2].strip()
-        match = re.fullmatch(r"\s*\|`->(.+?) @([\d.]+)s \+([\d.]+)s", line)
-        if match:
-            name = re.sub(r" (ran successfully.*|previously ran.*)$", "", match[1])
-            took = float(match[3])
-            found.append(Part(f"{stage}: {name}", max(0.0, float(match[2]) - took), took))
+        match = re.match(r"(\S+ \S+) - handlers\.py\[DEBUG\]: (start|finish): ([\w./-]+): ", line)
+        if not match:
+            continue
+        at = datetime.datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S,%f")
+        what, name = match[2], match[3]
+        if what == "start":
+            if name == CLOUD_INIT_FIRST:
+                found, begun, zero = [], {}, at
+            begun[name] = at
+        elif name in begun and "/" in name:
+            start = begun.pop(name)
+            since = (start - (zero or start)).total_seconds()
+            found.append(Part(name, since, (at - start).total_seconds()))
     return found
 
 
@@ -169,9 +179,3 @@ def traced(text: str) -> list[Part]:
             seconds = float(match[2]) / 1000
             found.append(Part(match[1], at - seconds, seconds))
     return sorted(found, key=lambda part: -part.seconds)
-
-
-def at_least(parts: Iterable[Part], seconds: float, most: int) -> list[Part]:
-    """The longest `most` of those that took so long."""
-    longest = sorted(parts, key=lambda part: -part.seconds)
-    return [part for part in longest if part.seconds >= seconds][:most]

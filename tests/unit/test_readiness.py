@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -51,3 +54,21 @@ def test_a_guest_that_answers_is_asked_less_and_less_often_until_its_next_step_i
     assert next_pause(50.0) == pytest.approx(1.0)
     answers[0] = {"applied": "g"}
     assert next_pause(0.1) == readiness.LOOKS_APART[0]
+
+
+def test_a_gateway_that_takes_seconds_for_its_answer_is_ready_when_it_comes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_late() -> None:
+            connection, _ = server.accept()
+            with connection:
+                time.sleep(2.5)  # longer than a listing would wait
+                body = b'{"ready": true}'
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+                connection.sendall(head + body)
+
+        late = threading.Thread(target=answer_late, daemon=True)
+        late.start()
+        seen = readiness.Observation(True, None, "g", server.getsockname()[1])
+        assert readiness.CHECKS[-1].passed(seen)
+        late.join(5)

@@ -79,3 +79,66 @@ def test_the_startup_trace_is_told_once_the_longest_phase_first() -> None:
 def test_other_parts_of_openclaw_are_no_milestones() -> None:
     text = sample("gateway").replace("[gateway] ready", "[plugins] ready")
     assert [part.name for part in guest.gateway(text)][-1] == "after listening"
+
+
+def test_systemds_summary_is_told_by_its_parts() -> None:
+    found = guest.startup(sample("analyze"))
+    assert found == {"kernel": pytest.approx(24.199), "userspace": pytest.approx(125.536)}
+
+
+def test_a_boot_that_is_not_over_has_no_summary() -> None:
+    assert guest.startup("Bootup is not yet finished (…). Please try again later.\n") == {}
+
+
+def test_the_critical_chain_is_told_from_its_end_with_what_each_unit_took() -> None:
+    chain = guest.critical_chain(sample("chain"))
+    assert [part.name for part in chain[:3]] == [
+        "graphical.target",
+        "multi-user.target",
+        "ssh.service",
+    ]
+    assert chain[-1].name == "-.slice"
+    took = {part.name: part for part in chain}
+    assert took["cloud-init-local.service"].start == pytest.approx(19.966)
+    assert took["cloud-init-local.service"].seconds == pytest.approx(52.865)
+    assert took["basic.target"].start == pytest.approx(79.068)
+    assert took["basic.target"].seconds == 0.0
+
+
+def test_units_take_what_systemd_analyze_blames_them_for() -> None:
+    units = guest.units(sample("units"))
+    took = {part.name: part.seconds for part in units}
+    chain = guest.critical_chain(sample("chain"))
+    blamed = [part for part in chain if part.name.endswith(".service")]
+    assert len(blamed) == 4
+    for part in blamed:
+        assert took[part.name] == pytest.approx(part.seconds, abs=0.002)
+    assert units == sorted(units, key=lambda part: -part.seconds)
+    assert "system.slice" not in took
+
+
+def test_when_systemd_began_is_when_the_kernels_part_was_over() -> None:
+    (manager,) = guest.properties(sample("manager"))
+    kernel = guest.startup(sample("analyze"))["kernel"]
+    assert guest.moment(manager, "Userspace") == pytest.approx(kernel, abs=0.001)
+    assert guest.moment(manager, "Firmware") == 0.0
+
+
+def test_cloud_inits_modules_are_told_though_its_stages_have_no_start() -> None:
+    parts = guest.cloud_init(sample("cloud-init"))
+    took = {part.name: part for part in parts}
+    assert parts[0].name == "init-local/check-cache"
+    assert took["init-local/config-bootcmd"].seconds == pytest.approx(5.594)
+    assert took["init-local/search-NoCloud"].start == pytest.approx(0.067)
+    assert not {"init-local", "init-network", "modules-config"} & took.keys()
+
+
+def test_of_a_log_with_several_boots_the_last_is_told() -> None:
+    first = sample("cloud-init")
+    second = "".join(line + "\n" for line in first.splitlines()[:2])
+    assert [part.name for part in guest.cloud_init(first + second)] == ["init-local/check-cache"]
+
+
+def test_the_kernels_log_says_when_it_handed_over() -> None:
+    assert guest.init_started(sample("kernel")) == pytest.approx(8.7376)
+    assert guest.init_started("") is None
