@@ -90,7 +90,8 @@ def _fill(tree: Path, scratch: Path, spec: ClawSpec) -> None:
 
 def argv(bwrap: Path, tree: Path, state: Path, filled: Path) -> list[str]:
     """bubblewrap's command line: the gateway in the guest's folders, nothing else of this host."""
-    words = [str(bwrap), "--unshare-all", "--die-with-parent", "--clearenv"]
+    words = [str(bwrap), "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    words += ["--cap-drop", "ALL"]
     for name, value in environment().items():
         words += ["--setenv", name, value]
     for path in SYSTEM:

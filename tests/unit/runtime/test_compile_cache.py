@@ -98,6 +98,7 @@ def test_the_sandbox_has_no_network_and_the_guests_folders() -> None:
     line = " ".join(words)
     assert "--unshare-all" in words
     assert "--share-net" not in words
+    assert "--cap-drop ALL" in line
     assert "--ro-bind /t /opt/openclaw" in line
     assert "--bind /s /var/lib/openclaw" in line
     assert words[words.index("--") + 1] == "/opt/openclaw/bin/node"
