@@ -84,22 +84,6 @@ def test_a_disk_that_was_full_is_as_before_once_there_is_space(claw: Claw) -> No
     assert claw.row_when_ready()["status"] == "ready"
 
 
-def test_a_tool_of_the_agents_that_eats_all_memory_dies_alone(claw: Claw) -> None:
-    """It is started in the gateway's own control group, as the agent's tools are."""
-    before = main_pid(claw)
-    enter = "echo $$ >/sys/fs/cgroup/system.slice/openclaw.service/cgroup.procs"
-    script = f"{enter}; exec setpriv --reuid=claw --regid=claw --init-groups python3 -c '{EAT}'"
-    began = time.monotonic()
-    words = ("exec", claw.name, "--", "sudo", "sh", "-c", script)
-    done = run_vclaw(*words, env=claw.env, timeout=900)
-    print(f"the memory was eaten in {time.monotonic() - began:.1f} s", file=sys.stderr)
-    assert "openclaw.service" in done.stdout, show(done)
-    assert done.returncode == 137, show(done)
-    assert "Out of memory" in as_root(claw, "dmesg | grep 'Out of memory' | tail -1")
-    assert main_pid(claw) == before
-    assert claw.row_when_ready(300)["status"] == "ready"
-
-
 def test_a_killed_gateway_is_missed_and_comes_back_with_its_state_whole(claw: Claw) -> None:
     pid, before = claw.row()["pid"], main_pid(claw)
     config = (claw.paths.state / "openclaw.json").read_bytes()
@@ -120,6 +104,22 @@ def test_a_killed_gateway_is_missed_and_comes_back_with_its_state_whole(claw: Cl
     databases = claw.vclaw("exec", claw.name, "--", "python3", "-c", UNBROKEN).stdout.splitlines()
     assert databases
     assert [line for line in databases if not line.endswith(" ok")] == []
+
+
+def test_a_tool_of_the_agents_that_eats_all_memory_dies_alone(claw: Claw) -> None:
+    """It is started in the gateway's own control group, as the agent's tools are."""
+    before = main_pid(claw)
+    enter = "echo $$ >/sys/fs/cgroup/system.slice/openclaw.service/cgroup.procs"
+    script = f"{enter}; exec setpriv --reuid=claw --regid=claw --init-groups python3 -c '{EAT}'"
+    began = time.monotonic()
+    words = ("exec", claw.name, "--", "sudo", "sh", "-c", script)
+    done = run_vclaw(*words, env=claw.env, timeout=900)
+    print(f"the memory was eaten in {time.monotonic() - began:.1f} s", file=sys.stderr)
+    assert "openclaw.service" in done.stdout, show(done)
+    assert done.returncode == 137, show(done)
+    assert "Out of memory" in as_root(claw, "dmesg | grep 'Out of memory' | tail -1")
+    assert main_pid(claw) == before
+    assert claw.row_when_ready(300)["status"] == "ready"
 
 
 @pytest.mark.full  # a boot, three starts that fail, and one that does not
