@@ -52,6 +52,9 @@ def main_pid(claw: Claw) -> str:
     return as_root(claw, "systemctl show -p MainPID --value openclaw")
 
 
+CLEAR = "rm -f /filler /filler.rest"
+
+
 @pytest.fixture
 def full_disk(claw: Claw) -> Iterator[None]:
     """Not one block of the guest's disk is free."""
@@ -59,7 +62,7 @@ def full_disk(claw: Claw) -> Iterator[None]:
         assert as_root(claw, FILL).count("No space left on device") == 2
         yield
     finally:
-        as_root(claw, "rm -f /filler /filler.rest")
+        as_root(claw, CLEAR)
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -123,16 +126,16 @@ def test_a_tool_of_the_agents_that_eats_all_memory_dies_alone(claw: Claw) -> Non
 
 
 @pytest.mark.full  # a boot, three starts that fail, and one that does not
+@pytest.mark.usefixtures("full_disk")
 def test_a_claw_boots_with_a_full_disk_to_be_cleared_and_says_why_openclaw_does_not_start(
     claw: Claw,
 ) -> None:
-    as_root(claw, FILL)
     claw.vclaw("stop", claw.name)
     done = claw.vclaw("start", claw.name, PATIENCE, status=1, minutes=READY_MINUTES)
     assert "'gateway live' does not hold" in done.stderr, show(done)
     assert "disk is full" in done.stderr, show(done)
     assert claw.row()["status"] == "unhealthy"
-    as_root(claw, "rm /filler /filler.rest")
+    as_root(claw, CLEAR)
     claw.vclaw("start", claw.name, PATIENCE, minutes=READY_MINUTES)
     assert claw.row_when_ready()["status"] == "ready"
 
@@ -179,18 +182,32 @@ def test_a_gateway_that_never_starts_is_told_with_its_log_and_starts_once_it_is_
 GIVEN_UP = "/run/systemd/system/openclaw.service.d/broken.conf"
 
 
-@pytest.mark.full  # ten starts that fail at once, twice, and one that does not
+MENDED = f"rm -f {GIVEN_UP}; systemctl daemon-reload"
+
+
+@pytest.fixture
+def given_up(claw: Claw) -> Iterator[None]:
+    """The gateway's unit starts another program, which fails at once."""
+    unit = "[Service]\\nExecStart=\\nExecStart=/bin/false\\n"
+    try:
+        as_root(claw, f"mkdir -p {Path(GIVEN_UP).parent}; printf '{unit}' >{GIVEN_UP}")
+        as_root(claw, "systemctl daemon-reload; systemctl restart --no-block openclaw")
+        yield
+    finally:
+        as_root(claw, MENDED)
+
+
+@pytest.mark.full  # starts that fail at once, twice, and one that does not
+@pytest.mark.usefixtures("given_up")
 def test_a_gateway_that_systemd_gave_up_is_started_anew_by_a_start(claw: Claw) -> None:
-    as_root(
-        claw,
-        f"mkdir -p {Path(GIVEN_UP).parent}; "
-        f"printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >{GIVEN_UP}; "
-        "systemctl daemon-reload; systemctl restart --no-block openclaw",
-    )
+    deadline = time.monotonic() + 900
+    while as_root(claw, "systemctl is-active openclaw || true") != "failed":
+        assert time.monotonic() < deadline
+        time.sleep(5)
     for _ in range(2):
         done = claw.vclaw("start", claw.name, PATIENCE, status=1, minutes=READY_MINUTES)
         assert "The gateway ended" in done.stderr, show(done)
         assert claw.row()["status"] == "unhealthy"
-    as_root(claw, f"rm {GIVEN_UP}; systemctl daemon-reload")
+    as_root(claw, MENDED)
     claw.vclaw("start", claw.name, PATIENCE, minutes=READY_MINUTES)
     assert claw.row_when_ready()["status"] == "ready"
