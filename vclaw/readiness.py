@@ -235,7 +235,7 @@ class _Watch:
                 renew(self._paths, fsutil.read_json(self._paths.guest))
             except VclawError:
                 raise self._failed(ended) from None
-            restarts = 0
+        # A start that was asked for begins the count anew.
         if self._restarts is None or restarts < self._restarts:
             self._restarts = self._first_restarts = restarts
         elif restarts - self._first_restarts >= STARTS_MAX:

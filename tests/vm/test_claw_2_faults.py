@@ -52,6 +52,9 @@ def main_pid(claw: Claw) -> str:
     return as_root(claw, "systemctl show -p MainPID --value openclaw")
 
 
+CLEAR = "rm -f /filler /filler.rest"
+
+
 @pytest.fixture
 def full_disk(claw: Claw) -> Iterator[None]:
     """Not one block of the guest's disk is free."""
@@ -59,7 +62,7 @@ def full_disk(claw: Claw) -> Iterator[None]:
         assert as_root(claw, FILL).count("No space left on device") == 2
         yield
     finally:
-        as_root(claw, "rm -f /filler /filler.rest")
+        as_root(claw, CLEAR)
 
 
 @pytest.mark.usefixtures("full_disk")
@@ -84,22 +87,6 @@ def test_a_disk_that_was_full_is_as_before_once_there_is_space(claw: Claw) -> No
     assert claw.row_when_ready()["status"] == "ready"
 
 
-def test_a_tool_of_the_agents_that_eats_all_memory_dies_alone(claw: Claw) -> None:
-    """It is started in the gateway's own control group, as the agent's tools are."""
-    before = main_pid(claw)
-    enter = "echo $$ >/sys/fs/cgroup/system.slice/openclaw.service/cgroup.procs"
-    script = f"{enter}; exec setpriv --reuid=claw --regid=claw --init-groups python3 -c '{EAT}'"
-    began = time.monotonic()
-    words = ("exec", claw.name, "--", "sudo", "sh", "-c", script)
-    done = run_vclaw(*words, env=claw.env, timeout=900)
-    print(f"the memory was eaten in {time.monotonic() - began:.1f} s", file=sys.stderr)
-    assert "openclaw.service" in done.stdout, show(done)
-    assert done.returncode == 137, show(done)
-    assert "Out of memory" in as_root(claw, "dmesg | grep 'Out of memory' | tail -1")
-    assert main_pid(claw) == before
-    assert claw.row_when_ready(300)["status"] == "ready"
-
-
 def test_a_killed_gateway_is_missed_and_comes_back_with_its_state_whole(claw: Claw) -> None:
     pid, before = claw.row()["pid"], main_pid(claw)
     config = (claw.paths.state / "openclaw.json").read_bytes()
@@ -122,17 +109,33 @@ def test_a_killed_gateway_is_missed_and_comes_back_with_its_state_whole(claw: Cl
     assert [line for line in databases if not line.endswith(" ok")] == []
 
 
+def test_a_tool_of_the_agents_that_eats_all_memory_dies_alone(claw: Claw) -> None:
+    """It is started in the gateway's own control group, as the agent's tools are."""
+    before = main_pid(claw)
+    enter = "echo $$ >/sys/fs/cgroup/system.slice/openclaw.service/cgroup.procs"
+    script = f"{enter}; exec setpriv --reuid=claw --regid=claw --init-groups python3 -c '{EAT}'"
+    began = time.monotonic()
+    words = ("exec", claw.name, "--", "sudo", "sh", "-c", script)
+    done = run_vclaw(*words, env=claw.env, timeout=900)
+    print(f"the memory was eaten in {time.monotonic() - began:.1f} s", file=sys.stderr)
+    assert "openclaw.service" in done.stdout, show(done)
+    assert done.returncode == 137, show(done)
+    assert "Out of memory" in as_root(claw, "dmesg | grep 'Out of memory' | tail -1")
+    assert main_pid(claw) == before
+    assert claw.row_when_ready(300)["status"] == "ready"
+
+
 @pytest.mark.full  # a boot, three starts that fail, and one that does not
+@pytest.mark.usefixtures("full_disk")
 def test_a_claw_boots_with_a_full_disk_to_be_cleared_and_says_why_openclaw_does_not_start(
     claw: Claw,
 ) -> None:
-    as_root(claw, FILL)
     claw.vclaw("stop", claw.name)
     done = claw.vclaw("start", claw.name, PATIENCE, status=1, minutes=READY_MINUTES)
     assert "'gateway live' does not hold" in done.stderr, show(done)
     assert "disk is full" in done.stderr, show(done)
     assert claw.row()["status"] == "unhealthy"
-    as_root(claw, "rm /filler /filler.rest")
+    as_root(claw, CLEAR)
     claw.vclaw("start", claw.name, PATIENCE, minutes=READY_MINUTES)
     assert claw.row_when_ready()["status"] == "ready"
 
@@ -179,18 +182,32 @@ def test_a_gateway_that_never_starts_is_told_with_its_log_and_starts_once_it_is_
 GIVEN_UP = "/run/systemd/system/openclaw.service.d/broken.conf"
 
 
-@pytest.mark.full  # ten starts that fail at once, twice, and one that does not
+MENDED = f"rm -f {GIVEN_UP}; systemctl daemon-reload"
+
+
+@pytest.fixture
+def given_up(claw: Claw) -> Iterator[None]:
+    """The gateway's unit starts another program, which fails at once."""
+    unit = "[Service]\\nExecStart=\\nExecStart=/bin/false\\n"
+    try:
+        as_root(claw, f"mkdir -p {Path(GIVEN_UP).parent}; printf '{unit}' >{GIVEN_UP}")
+        as_root(claw, "systemctl daemon-reload; systemctl restart --no-block openclaw")
+        yield
+    finally:
+        as_root(claw, MENDED)
+
+
+@pytest.mark.full  # starts that fail at once, twice, and one that does not
+@pytest.mark.usefixtures("given_up")
 def test_a_gateway_that_systemd_gave_up_is_started_anew_by_a_start(claw: Claw) -> None:
-    as_root(
-        claw,
-        f"mkdir -p {Path(GIVEN_UP).parent}; "
-        f"printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >{GIVEN_UP}; "
-        "systemctl daemon-reload; systemctl restart --no-block openclaw",
-    )
+    deadline = time.monotonic() + 900
+    while as_root(claw, "systemctl is-active openclaw || true") != "failed":
+        assert time.monotonic() < deadline
+        time.sleep(5)
     for _ in range(2):
         done = claw.vclaw("start", claw.name, PATIENCE, status=1, minutes=READY_MINUTES)
         assert "The gateway ended" in done.stderr, show(done)
         assert claw.row()["status"] == "unhealthy"
-    as_root(claw, f"rm {GIVEN_UP}; systemctl daemon-reload")
+    as_root(claw, MENDED)
     claw.vclaw("start", claw.name, PATIENCE, minutes=READY_MINUTES)
     assert claw.row_when_ready()["status"] == "ready"

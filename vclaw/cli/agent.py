@@ -104,6 +104,8 @@ def text(answer: dict[str, Any]) -> str:
     for payload in payloads if isinstance(payloads, list) else []:
         if not isinstance(payload, dict):
             continue
+        if payload.get("isError") and answer.get("status") == "timeout":
+            continue  # it speaks of a setting of OpenClaw's, where vclaw has a flag
         if payload.get("text"):
             lines.append(str(payload["text"]).rstrip())
         urls = payload.get("mediaUrls") or [payload.get("mediaUrl")]

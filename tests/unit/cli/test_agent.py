@@ -106,8 +106,11 @@ def test_a_turn_that_fails_is_told(
 def test_a_time_limit_that_was_given_is_named_and_how_to_give_more(
     turn: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    turn.update(printed='{"status": "timeout", "summary": "aborted"}', status=1)
+    payloads = [{"text": "Half of it."}, {"text": "Increase a setting.", "isError": True}]
+    answer = {"status": "timeout", "summary": "aborted", "result": {"payloads": payloads}}
+    turn.update(printed=json.dumps(answer), status=1)
     assert main(["agent", "demo", "hello", "--timeout-secs", "5"]) == 1
-    said = capsys.readouterr().err
-    assert "time limit of 5 s" in said
-    assert "--timeout-secs" in said
+    said = capsys.readouterr()
+    assert said.out == "Half of it.\n"
+    assert "time limit of 5 s" in said.err
+    assert "--timeout-secs" in said.err
