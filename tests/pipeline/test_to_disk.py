@@ -206,6 +206,20 @@ def test_memory_of_another_machine_is_not_used_and_a_start_boots_the_disk(world:
     assert not world.paths.memory.exists()
 
 
+def test_without_qemu_the_saved_memory_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.run()
+    ram = memory(world)
+    suspend(world)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nowhere")
+        for command in (lambda: resume(world), lambda: world.run("boot")):
+            with pytest.raises(UsageError, match=r"qemu-system-\S+ is not installed"):
+                command()
+    assert on_disk(world)
+    resume(world)
+    assert is_as_before(world, ram)
+
+
 @pytest.mark.parametrize("damage", [b"\xff", b"{}"])
 def test_a_damaged_record_keeps_the_claw_and_says_how_to_boot_it(
     world: World, damage: bytes

@@ -65,7 +65,10 @@ def drop(paths: ClawPaths) -> None:
 
 
 def problem(paths: ClawPaths) -> str:
-    """Why the saved guest cannot go on here, "" where it can."""
+    """Why the saved guest cannot go on here, "" where it can.
+
+    Raises UsageError where that cannot be known: QEMU is not installed just now.
+    """
     try:
         saved = load(paths)
         told = boot.machine(paths)
@@ -78,6 +81,8 @@ def problem(paths: ClawPaths) -> str:
         size = paths.seed.stat().st_size if paths.seed.exists() else 0
         if size != saved.seed_bytes:
             return f"its seed disk had {saved.seed_bytes} bytes, and has {size} now"
+    except UsageError:
+        raise
     except VclawError as error:
         return error.message.rstrip(".")
     return ""

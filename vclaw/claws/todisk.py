@@ -35,9 +35,11 @@ RELEASE_SECONDS = 180.0
 """What a guest is given to stop OpenClaw, give the folders back and write its disk out."""
 
 REGAIN_SECONDS = 60.0
-"""What a guest that goes on is given to answer; it needs less than a second, emulated too."""
+"""What a guest that goes on is given to answer and to mount; an emulated one needs some seconds."""
 
 ANSWER_SECONDS = 10.0
+
+POLL_SECONDS = 0.2
 
 END_SECONDS = 30.0
 """What QEMU is given to end once its guest is saved."""
@@ -229,7 +231,8 @@ def _load(paths: ClawPaths, told: Machine) -> None:
 def regain(paths: ClawPaths, patience: float = REGAIN_SECONDS) -> None:
     """Give a guest clock, randomness, folders and OpenClaw again; may be repeated.
 
-    Raises VclawError where it does not answer.
+    Returns once the folders are there, lest a command writes to what they hide. Raises VclawError
+    where the guest does not answer.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -242,7 +245,12 @@ def regain(paths: ClawPaths, patience: float = REGAIN_SECONDS) -> None:
                 time=time.time(),
                 entropy=entropy,
             )
-            return
+            break
         except channel.NoAnswer:
             if time.monotonic() >= deadline:
                 raise
+    while time.monotonic() < deadline:
+        report = readiness.guest_report(paths) or {}
+        if report.get("applied") or report.get("error"):
+            return  # whoever waits for readiness tells of the error
+        time.sleep(POLL_SECONDS)
