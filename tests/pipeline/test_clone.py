@@ -245,6 +245,14 @@ def test_a_guest_that_is_nobodys_is_ended_and_not_asked_to_stop(
     assert cloned.step == clone.FRESH
 
 
+def test_a_run_does_not_take_a_guest_that_is_nobodys_for_the_claws(cloned: TemplateWorld) -> None:
+    cloned.run()
+    clone.mark(cloned.paths, clone.BEGUN)
+    assert not boot.is_reachable(cloned.paths)
+    cloned.run()
+    assert (cloned.starts, cloned.alive, cloned.goes_on) == (2, 1, False)
+
+
 def test_a_host_without_room_for_the_memory_boots_the_claw_by_itself(
     cloned: TemplateWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,7 +43,7 @@ class Clone:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def readable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace that the clones may read."""
     folder = tmp_path_factory.mktemp("read-only")
     (folder / "hello.txt").write_text("from the host\n")
@@ -52,19 +52,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clones(
-    claw: Claw, env: dict[str, str], project: Path, tmp_path_factory: pytest.TempPathFactory
+    claw: Claw, env: dict[str, str], readable: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[Clone]]:
     """Two claws beside the first one, with a workspace to read and a state outside."""
     states = tmp_path_factory.mktemp("states")
     claws = [Claw(name, env) for name in BOTH]
     assert claw.report(60)["applied"]
     try:
-        yield [_begin(one, project, states / one.name) for one in claws]
+        yield [_begin(one, readable, states / one.name) for one in claws]
     finally:
         for one in claws:
             one.vclaw("rm", one.name, "--yes", "--force")
         assert not any(one.paths.root.exists() for one in claws)
-        assert [path.name for path in project.iterdir()] == ["hello.txt"]
+        assert [path.name for path in readable.iterdir()] == ["hello.txt"]
         assert all((states / name / "openclaw.json").exists() for name in BOTH)
 
 
@@ -115,11 +115,11 @@ def test_a_clones_clock_is_the_hosts(clones: list[Clone]) -> None:
 
 
 def test_the_folders_are_mounted_with_their_owners_and_the_workspace_to_read_alone(
-    clones: list[Clone], project: Path
+    clones: list[Clone], readable: Path
 ) -> None:
     clone = clones[0]
     owners = clone.claw.ssh("stat -c %u:%g /workspace /workspace/hello.txt /var/lib/openclaw")
-    folders = (project, project / "hello.txt", clone.state)
+    folders = (readable, readable / "hello.txt", clone.state)
     assert owners.split() == [f"{path.stat().st_uid}:{path.stat().st_gid}" for path in folders]
     # Root in the guest can mount it anew; the hypervisor still lets nothing be written.
     for before in ("true", "sudo mount -o remount,rw /workspace"):
