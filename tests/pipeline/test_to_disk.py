@@ -275,6 +275,14 @@ def test_a_resume_that_is_cut_off_is_ended_by_the_next_one(
     assert is_as_before(world, ram)
 
 
+def test_ps_says_of_a_guest_without_its_folders_how_to_go_on(world: World) -> None:
+    world.run()
+    cut(world, "save.released", "KILL", "suspend", "demo", "--to-disk")
+    row = status.of(world.paths)
+    assert row.status == "unhealthy"
+    assert "`vclaw resume demo` ends it" in row.last_error
+
+
 def test_a_suspend_that_was_cut_off_is_done_by_the_next_one(world: World) -> None:
     world.run()
     cut(world, "save.noted", "KILL", "suspend", "demo", "--to-disk")

@@ -181,6 +181,7 @@ def _describe(
     env = identity.load(source).env
     extra_ca = str(fsutil.read_json(source.guest)["ca"])
     told = boot.machine(source)
+    fsutil.make_folder(home.ports_lock.parent)
     with locked(home.ports_lock):
         spec = with_ports(
             replace(spec, name=twin.root.name, state=None, port_fixed=False),
