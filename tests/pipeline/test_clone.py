@@ -80,6 +80,7 @@ def test_a_claw_that_has_begun_boots_from_its_disk_the_next_time(
 def test_a_changed_port_at_the_next_start_boots_from_the_disk(cloned: TemplateWorld) -> None:
     assert main(["start", "demo", *PATIENCE]) == 0
     assert main(["stop", "demo"]) == 0
+    assert cloned.step == ""
     port = free_port()
     words = ["run", str(cloned.spec.image.path), "--name", "demo", "--port", str(port)]
     words += [f"--workspace={cloned.spec.workspace}"]

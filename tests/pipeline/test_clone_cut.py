@@ -79,6 +79,7 @@ def test_a_start_that_is_killed_can_be_stopped_and_the_disk_serves_as_before(
     cut(cloned, point)
     assert main(["stop", "demo"]) == 0
     assert boot.current(cloned.paths) is None
+    assert cloned.step == (clone.FRESH if GOES_ON[point][1] else "")
     assert main(["start", "demo", *PATIENCE]) == 0
     assert (cloned.alive, cloned.goes_on) == (1, GOES_ON[point][1])
     assert status.of(cloned.paths).status == "ready"
