@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import boot, changes, disk, fetch, host, own, ps, run, seed
+from tests.bench import boot, changes, disk, fetch, host, own, ps, run, seed, template
 from tests.bench.measure import Result
 
 BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
@@ -28,9 +28,10 @@ BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "own": own.compare,
     "run": run.compare,
     "boot": boot.compare,
+    "template": template.compare,
 }
 
-SLOW = ("run", "boot")
+SLOW = ("run", "boot", "template")
 """Measured only when asked for: whole boots take minutes each."""
 
 
@@ -66,7 +67,7 @@ def main() -> int:
 
 
 def table(results: Iterable[Result]) -> str:
-    """The results as text, times as medians in seconds."""
+    """The results as text: medians, in seconds where nothing else is said."""
     from tabulate import tabulate
 
     rows = [
@@ -76,12 +77,12 @@ def table(results: Iterable[Result]) -> str:
             f"{statistics.median(result.ours):.3f}",
             f"{statistics.median(result.theirs):.3f}",
             f"{result.ratio:.2f}",
-            "" if result.limit is None else f"{result.limit:.1f}",
+            "" if result.limit is None else f"{result.limit:.3g}",
             len(result.ours),
         )
         for result in results
     ]
-    headers = ("WHAT", "AGAINST", "OURS s", "THEIRS s", "RATIO", "LIMIT", "ROUNDS")
+    headers = ("WHAT", "AGAINST", "OURS", "THEIRS", "RATIO", "LIMIT", "ROUNDS")
     return str(tabulate(rows, headers=headers, disable_numparse=True))
 
 

@@ -65,7 +65,7 @@ def compare(folder: Path) -> Iterable[Result]:
         for number in range(ROUNDS):
             place.begin()
             os.sync()
-            times.total.append(place.run("--env", TRACE))
+            times.total.append(place.run("--no-template", "--env", TRACE))
             texts = Path(f".artifacts/bench-boot/{number}")
             times.samples.append(_sample(place, texts))
             command = run.by_hand(place)

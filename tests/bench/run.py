@@ -95,7 +95,7 @@ def compare(folder: Path) -> Iterable[Result]:
 
     def ours() -> float:
         place.remove()
-        seconds = place.run()
+        seconds = place.run("--no-template")
         place.stop()
         return seconds
 
@@ -106,7 +106,7 @@ def compare(folder: Path) -> Iterable[Result]:
     try:
         # Fills the cache, and makes the claw whose command line is taken over. Its port for SSH
         # may be another one each time, which nothing here uses.
-        place.run("--no-wait")
+        place.run("--no-wait", "--no-template")
         command = by_hand(place)
         place.stop()
         what = f"run {IMAGE_REF} to ready"
