@@ -104,6 +104,8 @@ def user(guest: dict[str, Any]) -> None:
         if (entry.pw_uid, entry.pw_gid) != (uid, gid):
             call("groupmod", "--non-unique", "--gid", str(gid), USER)
             call("usermod", "--non-unique", "--uid", str(uid), USER)
+            # usermod hands over the home's files, and leaves their group.
+            call("chgrp", "--recursive", "--no-dereference", USER, entry.pw_dir)
     write(Path("/etc/sudoers.d/vclaw"), USER + " ALL=(ALL) NOPASSWD: ALL\n", 0o440)
 
 

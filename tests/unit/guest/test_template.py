@@ -9,6 +9,7 @@ import shutil
 import struct
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,6 +206,24 @@ def test_a_templates_steps_need_nothing_that_only_a_claw_is_told(apply: dict[str
     (words,) = apply["called"]
     assert words == f"/usr/bin/env VCLAW_WARM=1 /bin/sh {apply['SEED'] / 'warm.sh'}"
     assert apply["WARM"].stat().st_mode & 0o777 == 0o700
+
+
+def test_a_user_that_was_a_templates_takes_its_home_along(
+    apply: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a template it is nobody; usermod alone leaves the group of the home's files."""
+    entry = SimpleNamespace(pw_uid=65534, pw_gid=65534, pw_dir="/home/claw")
+    monkeypatch.setattr(apply["pwd"], "getpwnam", lambda _: entry)
+    apply["write"] = lambda *_: None
+    apply["user"]({"uid": 1234, "gid": 1235})
+    assert apply["called"] == [
+        "groupmod --non-unique --gid 1235 claw",
+        "usermod --non-unique --uid 1234 claw",
+        "chgrp --recursive --no-dereference claw /home/claw",
+    ]
+    apply["called"].clear()
+    apply["user"]({"uid": 65534, "gid": 65534})
+    assert apply["called"] == []
 
 
 def test_systemd_reads_its_units_again_only_where_one_has_changed(
