@@ -18,6 +18,18 @@ TWIN = "tests-twin"
 SELF = "hostname; cat /etc/machine-id /proc/sys/kernel/random/boot_id; cat /run/in-memory"
 
 
+def words_of(claw: Claw, seconds: float = 120.0) -> list[str]:
+    """What SELF prints in a guest whose SSH server is just being started with its keys."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return claw.ssh(SELF).split()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(2)
+
+
 def test_a_claw_goes_on_from_the_disk_with_its_memory_clock_and_folders(claw: Claw) -> None:
     claw.ssh("echo kept | sudo tee /run/in-memory")
     claw.ssh("sudo systemd-run --unit=holder --working-directory=/workspace sleep 4321")
@@ -56,9 +68,9 @@ def test_a_twin_runs_beside_its_claw_as_somebody_else(claw: Claw, twin: Claw) ->
     try:
         other = twin.wait_for_boot()
         assert len(other["mounts"]) == 2
-        name, machine, boot, memory = twin.ssh(SELF).split()
+        name, machine, boot, memory = words_of(twin)
         assert (name, memory) == (TWIN, "kept")
-        mine = claw.ssh(SELF).split()
+        mine = words_of(claw)
         assert mine[0] == claw.name
         assert mine[1] != machine
         assert mine[2:] == [boot, "kept"], "both go on from one memory"
