@@ -126,7 +126,8 @@ def ssh(guest: dict[str, Any]) -> None:
     write(Path("/etc/vclaw/authorized_keys"), guest["ssh"]["authorized"])
     # Without a host key sshd failed until now, maybe so often that systemd gave it up.
     call("systemctl", "reset-failed", "ssh.service")
-    call("systemctl", "restart", "--no-block", "ssh.service")
+    # Waited for: whoever is told that the settings are applied may log in.
+    call("systemctl", "restart", "ssh.service")
 
 
 def runtime(_guest: dict[str, Any]) -> None:
