@@ -80,7 +80,7 @@ def test_a_twin_runs_beside_its_claw_as_somebody_else(claw: Claw, twin: Claw) ->
         random = "head -c 32 /dev/urandom | sha256sum"
         assert claw.ssh(random) != twin.ssh(random)
         assert twin.ssh("cat /workspace/hello.txt") == "from the host"
-        twin.ssh("echo twin's >/var/lib/openclaw/mine; touch ~/twin")
+        twin.ssh("echo its >/var/lib/openclaw/mine; touch ~/twin")
         assert claw.ssh("cat /var/lib/openclaw/mine; ls ~/twin 2>&1 || true").startswith("mine\n")
     finally:
         run_vclaw("rm", TWIN, "--yes", "--force", env=claw.env, timeout=300)
