@@ -6,7 +6,7 @@ for plain doit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vclaw.tasks import boot, disk, image, ready, runtime, seed, template
@@ -24,20 +24,21 @@ def pipeline(
     home: Home, spec: ClawSpec, progress: Progress, timeout: float = READY_TIMEOUT_SECS
 ) -> list[dict[str, Any]]:
     """The stages of one claw in their order; `timeout` in seconds is for the last one."""
+    recipes = _templates(home, spec)
     return [
         image.task(home, spec.image, progress),
         runtime.task(home, spec, progress),
-        *(template.task(home, recipe, progress) for recipe in _templates(home, spec)),
-        *claw_stages(home, spec, progress, timeout),
+        *(template.task(home, recipe, progress) for recipe in recipes),
+        *claw_stages(home, spec, recipes, progress, timeout),
     ]
 
 
 def claw_stages(
-    home: Home, spec: ClawSpec, progress: Progress, timeout: float
+    home: Home, spec: ClawSpec, recipes: Sequence[Recipe], progress: Progress, timeout: float
 ) -> list[dict[str, Any]]:
-    """The stages that belong to one claw alone."""
+    """The stages that belong to one claw alone, which begins from the template of `recipes`."""
     return [
-        disk.task(home, spec, _templates(home, spec), progress),
+        disk.task(home, spec, recipes, progress),
         seed.task(home, spec),
         boot.task(home, spec, progress),
         ready.task(home, spec, progress, timeout),
@@ -93,8 +94,8 @@ def everything(home: Home, progress: Progress) -> Iterator[dict[str, Any]]:
         task["name"]: task for task in (runtime.task(home, spec, progress) for spec in claws)
     }
     yield from runtimes.values()
-    recipes = [recipe for spec in claws for recipe in _templates(home, spec)]
-    for recipe in {recipe.key: recipe for recipe in recipes}.values():
+    recipes = {spec.name: _templates(home, spec) for spec in claws}
+    for recipe in {recipe.key: recipe for found in recipes.values() for recipe in found}.values():
         yield template.task(home, recipe, progress)
     for spec in claws:
-        yield from claw_stages(home, spec, progress, READY_TIMEOUT_SECS)
+        yield from claw_stages(home, spec, recipes[spec.name], progress, READY_TIMEOUT_SECS)
