@@ -36,7 +36,21 @@ class Folder:
         return hash(self.root)
 
 
-class ImagePaths(Folder):
+class BootFolder(Folder):
+    """A folder with a disk in it that may be booted by a kernel from outside of that."""
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel for direct boot; not there where firmware finds a boot loader."""
+        return self.root / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """The initrd that belongs to `kernel`."""
+        return self.root / "initrd.img"
+
+
+class ImagePaths(BootFolder):
     """The files of one cached image, all in `root`."""
 
     @property
@@ -48,16 +62,6 @@ class ImagePaths(Folder):
     def meta(self) -> Path:
         """image.json: ref, arch, digest, source, format, sizes, times. Written last."""
         return self.root / "image.json"
-
-    @property
-    def kernel(self) -> Path:
-        """The kernel for direct boot; only for images built here."""
-        return self.root / "vmlinuz"
-
-    @property
-    def initrd(self) -> Path:
-        """The initrd that belongs to `kernel`."""
-        return self.root / "initrd.img"
 
     @property
     def sums(self) -> Path:
@@ -109,7 +113,7 @@ class RuntimePaths(Folder):
         return self.root / "manifest.json"
 
 
-class TemplatePaths(Folder):
+class TemplatePaths(BootFolder):
     """The files of one template, all in `root`."""
 
     @property
@@ -128,16 +132,6 @@ class TemplatePaths(Folder):
         return self.root / "disk.json"
 
     @property
-    def kernel(self) -> Path:
-        """The kernel that disk.img boots with, where it is booted directly."""
-        return self.root / "vmlinuz"
-
-    @property
-    def initrd(self) -> Path:
-        """The initrd that belongs to `kernel`."""
-        return self.root / "initrd.img"
-
-    @property
     def memory(self) -> Path:
         """The guest's memory; a sparse file."""
         return self.root / "memory"
@@ -153,7 +147,7 @@ class TemplatePaths(Folder):
         return self.root / "users"
 
 
-class ClawPaths(Folder):
+class ClawPaths(BootFolder):
     """The files of one claw, all in `root` (0700)."""
 
     @property
@@ -195,16 +189,6 @@ class ClawPaths(Folder):
     def disk_meta(self) -> Path:
         """disk.json: format, size, origin and boot method of instance.img. Written last."""
         return self.root / "disk.json"
-
-    @property
-    def kernel(self) -> Path:
-        """The kernel this disk boots with, where it is booted directly."""
-        return self.root / "vmlinuz"
-
-    @property
-    def initrd(self) -> Path:
-        """The initrd that belongs to `kernel`."""
-        return self.root / "initrd.img"
 
     @property
     def clone(self) -> Path:
