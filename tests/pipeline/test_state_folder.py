@@ -88,7 +88,7 @@ def test_a_claw_of_another_home_is_kept_out_by_the_lock_of_the_running_machine(
 ) -> None:
     one = run(world, "one", state)
     # Such a claw is not among those that this home knows of.
-    monkeypatch.setattr(prepare, "_others", lambda *_: [])
+    monkeypatch.setattr(prepare, "others", lambda *_: [])
     with pytest.raises(UsageError, match="in use by another claw that runs"):
         run(world, "two", state)
     process = boot.current(one.paths)
