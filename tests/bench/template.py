@@ -11,12 +11,10 @@ from pathlib import Path
 from tests.bench.measure import Result, seconds_of_command
 from tests.bench.run import NAME, READY_SECONDS, ROUNDS, Place
 from tests.support.command import VCLAW
-from vclaw import boot, channel, gateway
+from vclaw import boot, gateway, timeline
 
-ANSWER_SECONDS = 2.0
-
-POLL_SECONDS = 0.02
-"""Between two questions to a guest that does not answer yet."""
+POLL_SECONDS = 1.0
+"""Between two looks at a gateway that starts: each takes the emulated guest's time."""
 
 REST_SECONDS = 20.0
 """What a gateway is given after it said that it is ready, before it counts as idle."""
@@ -29,11 +27,14 @@ class Begun:
     answers: float  # the first command over the guest's channel is done
     ready: float
     memory: float  # MB that no other process shares, once the guest rests
-    disk: float  # MB of its own when the command had returned
+    disk: float  # MB of its own
 
 
 def compare(folder: Path) -> Iterable[Result]:
-    """Both have image and runtime disk, and a claw that never was; the template is there too."""
+    """Both have image and runtime disk, and a claw that never was; the template is there too.
+
+    Pictures of the last two runs are kept in .artifacts.
+    """
     place = Place.make(folder)
     try:
         place.run("--no-wait")  # makes the template
@@ -41,8 +42,8 @@ def compare(folder: Path) -> Iterable[Result]:
         cloned: list[Begun] = []
         warm: list[float] = []
         for _ in range(ROUNDS):
-            booted.append(_begin(place, "--no-template"))
-            cloned.append(_begin(place))
+            booted.append(_begin(place, "booted", "--no-template"))
+            cloned.append(_begin(place, "cloned"))
             warm.append(_restart(place))
     finally:
         place.remove()
@@ -63,17 +64,19 @@ def _result(
     return Result(what, against, limit, ours_all, theirs_all)
 
 
-def _begin(place: Place, *words: str) -> Begun:
+def _begin(place: Place, picture: str, *words: str) -> Begun:
     """Run a new claw up to ready, and look at it."""
     place.remove()
-    began = time.perf_counter()
-    place.run("--no-wait", *words)
-    size = place.claw.disk.stat().st_blocks * 512 / 1e6
-    while not _answers(place):
-        _wait(began)
-    answers = time.perf_counter() - began
-    ready = _until_ready(place, began)
+    began = time.time()
+    ready = place.run(*words)
+    known = timeline.load(place.claw)
+    assert known is not None
+    waited = next(stage for stage in known.stages if stage.name == "ready")
+    answers = waited.start + known.passed["guest booted"] - began
+    svg = f".artifacts/timeline-{picture}.svg"
+    seconds_of_command([VCLAW, "timeline", NAME, "--svg", svg], place.env)
     time.sleep(REST_SECONDS)
+    size = place.claw.disk.stat().st_blocks * 512 / 1e6
     return Begun(answers, ready, _own_memory(place), size)
 
 
@@ -84,28 +87,11 @@ def _restart(place: Place) -> float:
     seconds_of_command(stop, place.env)
     began = time.perf_counter()
     seconds_of_command(start, place.env)
-    return _until_ready(place, began)
-
-
-def _answers(place: Place) -> bool:
-    try:
-        channel.ask(place.claw.channel, "status", ANSWER_SECONDS)
-        return True
-    except channel.NoAnswer:
-        return False
-
-
-def _until_ready(place: Place, began: float) -> float:
     while not gateway.probe(place.port, "/readyz", 10.0):
-        _wait(began)
-        time.sleep(0.2)  # a look takes the emulated guest's time
+        if time.perf_counter() - began > READY_SECONDS:
+            raise TimeoutError(f"OpenClaw was not ready within {READY_SECONDS} s")
+        time.sleep(POLL_SECONDS)
     return time.perf_counter() - began
-
-
-def _wait(began: float) -> None:
-    if time.perf_counter() - began > READY_SECONDS:
-        raise TimeoutError(f"nothing within {READY_SECONDS} s")
-    time.sleep(POLL_SECONDS)
 
 
 def _own_memory(place: Place) -> float:
