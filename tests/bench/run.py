@@ -68,6 +68,12 @@ class Place:
             [*words, f"--ready-timeout-secs={READY_SECONDS}", *more], self.env
         )
 
+    def picture(self, name: str) -> None:
+        """Keep where the claw's time went as .artifacts/timeline-NAME.svg."""
+        svg = Path(f".artifacts/timeline-{name}.svg")
+        svg.parent.mkdir(exist_ok=True)
+        seconds_of_command([VCLAW, "timeline", NAME, "--svg", svg], self.env)
+
     def stop(self) -> None:
         """Power the claw off."""
         seconds_of_command([VCLAW, "stop", NAME], self.env)
@@ -96,6 +102,7 @@ def compare(folder: Path) -> Iterable[Result]:
     def ours() -> float:
         place.remove()
         seconds = place.run("--no-template")
+        place.picture("booted")
         place.stop()
         return seconds
 

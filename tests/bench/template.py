@@ -73,9 +73,7 @@ def _begin(place: Place, picture: str, *words: str) -> Begun:
     assert known is not None
     waited = next(stage for stage in known.stages if stage.name == "ready")
     answers = waited.start + known.passed["guest booted"] - began
-    svg = Path(f".artifacts/timeline-{picture}.svg")
-    svg.parent.mkdir(exist_ok=True)
-    seconds_of_command([VCLAW, "timeline", NAME, "--svg", svg], place.env)
+    place.picture(picture)
     time.sleep(REST_SECONDS)
     size = place.claw.disk.stat().st_blocks * 512 / 1e6
     return Begun(answers, ready, _own_memory(place), size)
