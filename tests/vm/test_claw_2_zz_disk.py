@@ -32,6 +32,7 @@ def words_of(claw: Claw, seconds: float = 120.0) -> list[str]:
 
 def test_a_claw_goes_on_from_the_disk_with_its_memory_clock_and_folders(claw: Claw) -> None:
     claw.ssh("echo kept | sudo tee /run/in-memory")
+    claw.ssh("sudo systemctl stop web || true")  # another test's, in the workspace
     claw.ssh("sudo systemd-run --unit=holder --working-directory=/workspace sleep 4321")
     held = claw.vclaw("suspend", "--to-disk", claw.name, status=2)
     assert "(sleep) uses /workspace" in held.stderr

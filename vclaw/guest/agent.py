@@ -148,8 +148,17 @@ def regain(request: dict[str, Any]) -> dict[str, Any]:
     """
     set_clock(request)
     stir(bytes.fromhex(request["entropy"]))
-    systemctl("restart", "vclaw-seed.service")
+    begin_anew()
     return {}
+
+
+def begin_anew() -> None:
+    """Apply the seed disk's settings as at a boot, in a guest that stood still until now."""
+    # Whoever asks meanwhile must not be told that what was applied before is.
+    apply.save({"applied": "", "steps": [], "error": ""})
+    # It gives name servers up that did not answer, and asks none of them for minutes.
+    systemctl("try-restart", "systemd-resolved.service")
+    systemctl("restart", "vclaw-seed.service")
 
 
 def introduce(request: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +173,7 @@ def introduce(request: dict[str, Any]) -> dict[str, Any]:
         # The journal keeps its files by that id.
         systemctl("restart", "systemd-journald.service")
         apply.write(INTRODUCED, str(apply.uptime()))
-    systemctl("restart", "vclaw-seed.service")
+    begin_anew()
     return {}
 
 

@@ -210,7 +210,8 @@ def test_a_mount_in_another_namespace_is_a_holder_too(guest: Guest) -> None:
 
 def test_a_guest_regains_clock_and_randomness_before_the_rest(guest: Guest) -> None:
     guest.ask("regain", time=12.5, entropy="00ff")
-    assert guest.done == ["clock 12.5", "stir 00ff", AGAIN]
+    assert guest.done[:2] == ["clock 12.5", "stir 00ff"]
+    assert guest.done[-1] == AGAIN
 
 
 @pytest.fixture

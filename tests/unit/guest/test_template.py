@@ -70,6 +70,11 @@ def ask(agent: dict[str, Any], op: str, **fields: object) -> dict[str, Any]:
     return dict(agent["answer"](request))
 
 
+BEGIN_ANEW = (
+    "systemctl --no-block try-restart systemd-resolved.service",
+    "systemctl --no-block restart vclaw-seed.service",
+)
+
 INTRODUCTION = {"time": 1.5, "entropy": "ab" * 64}
 
 
@@ -114,9 +119,9 @@ def test_an_introduced_guest_has_the_hosts_time_another_randomness_and_another_i
     added = struct.pack("ii64s", 512, 64, bytes.fromhex("ab" * 64))
     assert calls.controls == [(agent["RNDADDENTROPY"], added), (agent["RNDRESEEDCRNG"], None)]
     assert calls.made[0] == "time 1.5"
-    assert calls.made[-2:] == [
+    assert calls.made[-3:] == [
         "systemctl --no-block restart systemd-journald.service",
-        "systemctl --no-block restart vclaw-seed.service",
+        *BEGIN_ANEW,
     ]
     machine_id = agent["MACHINE_ID"].read_text()
     assert len(bytes.fromhex(machine_id)) == 16
@@ -140,7 +145,7 @@ def test_a_second_introduction_sets_the_clock_and_leaves_the_ids(
     calls.made.clear()
     assert ask(agent, "introduce", time=2.5, entropy="cd" * 64)["ok"]
     assert agent["MACHINE_ID"].read_text() == machine_id
-    assert calls.made == ["time 2.5", "systemctl --no-block restart vclaw-seed.service"]
+    assert calls.made == ["time 2.5", *BEGIN_ANEW]
 
 
 def test_an_introduction_that_was_cut_short_is_made_up_for(
@@ -158,10 +163,12 @@ def test_the_times_of_a_guest_that_went_on_count_from_its_introduction(
     agent: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent["apply"], "uptime", lambda: 100.0)
-    steps = [{"name": "hostname", "start": 101.0, "end": 102.5}]
-    agent["apply"].REPORT.write_text(json.dumps({"applied": "g1", "steps": steps}))
+    agent["apply"].REPORT.write_text(json.dumps({"applied": "the template's", "steps": []}))
     assert ask(agent, "status")["uptime"] == 100.0
     ask(agent, "introduce", **INTRODUCTION)
+    assert ask(agent, "status")["applied"] == "", "not the claw's own settings yet"
+    steps = [{"name": "hostname", "start": 101.0, "end": 102.5}]
+    agent["apply"].REPORT.write_text(json.dumps({"applied": "g1", "steps": steps}))
     monkeypatch.setattr(agent["apply"], "uptime", lambda: 103.0)
     status = ask(agent, "status")
     assert status["uptime"] == 3.0
