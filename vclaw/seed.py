@@ -121,12 +121,17 @@ def render(guest: Mapping[str, Any]) -> dict[str, bytes]:
 
 def guest_file_paths() -> list[Path]:
     """The guest's files as they are installed with vclaw."""
-    return [Path(__file__).with_name("guest") / name for name in GUEST_FILES]
+    return [guest_file_path(name) for name in GUEST_FILES]
+
+
+def guest_file_path(name: str) -> Path:
+    """A file of vclaw/guest."""
+    return Path(__file__).with_name("guest") / name
 
 
 def guest_file(name: str) -> bytes:
     """The content of a file of vclaw/guest."""
-    return (Path(__file__).with_name("guest") / name).read_bytes()
+    return guest_file_path(name).read_bytes()
 
 
 def _user_data() -> dict[str, Any]:
@@ -146,6 +151,8 @@ def _user_data() -> dict[str, Any]:
         "bootcmd": [
             ["systemctl", "enable", SEED_UNIT],
             ["systemctl", "start", "--no-block", SEED_UNIT],
+            # Its one job is done: its later stages, and later boots, go without it.
+            ["touch", "/etc/cloud/cloud-init.disabled"],
         ],
     }
 

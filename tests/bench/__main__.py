@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import boot, changes, disk, fetch, host, own, ps, run, seed, template
+from tests.bench import boot, changes, disk, fetch, host, own, ps, run, seed, session, template
 from tests.bench.measure import Result
 
 BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
@@ -26,13 +26,14 @@ BENCHES: dict[str, Callable[[Path], Iterable[Result]]] = {
     "seed": seed.compare,
     "ps": ps.compare,
     "own": own.compare,
+    "exec": session.compare,
     "run": run.compare,
     "boot": boot.compare,
     "template": template.compare,
 }
 
-SLOW = ("run", "boot", "template")
-"""Measured only when asked for: whole boots take minutes each."""
+SLOW = ("exec", "run", "boot", "template")
+"""Measured only when asked for: a virtual machine boots, and most boots take minutes."""
 
 
 def main() -> int:

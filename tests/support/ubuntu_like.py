@@ -1,6 +1,7 @@
 """Makes a partitioned qcow2 that GRUB boots from BIOS, laid out as an Ubuntu cloud image.
 
-The content is a given ext4 file system; the layout is Ubuntu's: GPT, partition 14 for GRUB's
+The content is a given ext4 file system, without what vclaw puts into its own images, so that
+cloud-init does its work; the layout is Ubuntu's: GPT, partition 14 for GRUB's
 core image, partition 1 for the root file system, last on the disk so that it can grow. Needs
 neither root nor loop devices: sfdisk, dd, debugfs and qemu-img work on the plain file. The
 programs come from fdisk, e2fsprogs, grub-common, grub-pc-bin and qemu-utils.
@@ -28,6 +29,15 @@ BACKUP_GPT_SECTORS = 2048
 BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
 LINUX_FILESYSTEM = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 
+OURS = (
+    "/etc/cloud/cloud-init.disabled",
+    "/etc/systemd/network/10-vclaw.network",
+    "/etc/systemd/system-generators/cloud-init-generator",
+    "/etc/systemd/system/vclaw-seed.service",
+    "/etc/systemd/system/multi-user.target.wants/vclaw-seed.service",
+)
+"""Files of an image that vclaw builds, which no cloud image has."""
+
 MODULES = ("biosdisk", "part_gpt", "ext2", "linux", "normal", "search", "search_label")
 
 
@@ -44,7 +54,7 @@ def make(root_ext4: Path, out: Path) -> None:
         _make_core(core, label)
         _partition(disk, root_ext4.stat().st_size)
         _copy_with_holes(root_ext4, disk, ROOT_START * SECTOR)
-        _add_grub_cfg(disk, config)
+        _edit(disk, config)
         with disk.open("r+b") as file:
             file.write(boot_code((GRUB / "boot.img").read_bytes()))
             file.seek(CORE_START * SECTOR)
@@ -125,14 +135,19 @@ def _partition(disk: Path, root_bytes: int) -> None:
     subprocess.run([sfdisk, "--quiet", disk], input=script, check=True, capture_output=True)
 
 
-def _add_grub_cfg(disk: Path, config: Path) -> None:
-    """Write /boot/grub/grub.cfg; debugfs reports no failure, so the file is read back."""
+def _edit(disk: Path, config: Path) -> None:
+    """Write /boot/grub/grub.cfg and remove OURS; debugfs reports no failure, so it is read back."""
     debugfs = need("debugfs", "the test image")
     filesystem = f"{disk}?offset={ROOT_START * SECTOR}"
     commands = config.with_name("commands")
     # /dev is for a file system packed without it: the initrd mounts the root read-only, and
     # could not make the folder that it moves /dev to.
-    commands.write_text(f"mkdir /dev\nmkdir /boot/grub\ncd /boot/grub\nwrite {config} grub.cfg\n")
+    steps = ["mkdir /dev", "mkdir /boot/grub", *(f"rm {path}" for path in OURS)]
+    steps += ["cd /boot/grub", f"write {config} grub.cfg"]
+    commands.write_text("".join(f"{step}\n" for step in steps))
     log = run([debugfs, "-w", "-f", commands, filesystem])
     if config.read_text() not in run([debugfs, "-R", "cat /boot/grub/grub.cfg", filesystem]):
         raise VclawError("debugfs did not write grub.cfg.", log)
+    for path in OURS:
+        if "Type:" in run([debugfs, "-R", f"stat {path}", filesystem]):
+            raise VclawError(f"debugfs did not remove {path}.", log)

@@ -4,6 +4,6 @@ Only this package prints and exits. A verb's module has
 `configure(parser: ArgumentParser) -> None` and `run(args: Namespace) -> int`.
 """
 
-from vclaw.cli.main import main
+from vclaw.cli.main import main, program
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

@@ -97,9 +97,11 @@ def environment(request: dict[str, Any]) -> dict[str, Any]:
 def freeze(_request: dict[str, Any]) -> dict[str, Any]:
     """Make the guest one that can be saved and go on as several others.
 
-    Nothing is left of the seed disk, in whose place each has another, nor of a random stream, nor
-    the machine's id on the disk: one that boots from it makes its own.
+    Its boot is over. Nothing is left of the seed disk, in whose place each has another, nor of a
+    random stream, nor the machine's id on the disk: one that boots from it makes its own.
     """
+    # Ends with another status where any unit failed, which is as good.
+    subprocess.run(["systemctl", "is-system-running", "--wait"], stdin=subprocess.DEVNULL)
     subprocess.run(["umount", str(apply.SEED.parent)], stdin=subprocess.DEVNULL, check=True)
     RANDOM_SEED.unlink(missing_ok=True)
     # Empty, and not gone: systemd would take the next boot for the first one (machine-id(5)).

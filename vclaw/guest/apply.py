@@ -59,13 +59,13 @@ def channel(_guest: dict[str, Any]) -> None:
     """Units first: the agent tells the host of all that follows."""
     units = Path("/run/systemd/system")
     units.mkdir(parents=True, exist_ok=True)
-    changed = False
+    stale = False
     for unit in SEED.glob("*.service"):
-        there = units / unit.name
-        if unit.name != "vclaw-seed.service" and text_of(there) != unit.read_text():
+        there, before = units / unit.name, text_of(units / unit.name)
+        if unit.name != "vclaw-seed.service" and before != unit.read_text():
             shutil.copyfile(unit, there)
-            changed = True
-    if changed:  # a second or two of an emulated guest
+            stale = stale or before is not None
+    if stale:  # two seconds of an emulated guest, and a new unit is found without
         call("systemctl", "daemon-reload")
     call("systemctl", "start", "--no-block", "vclaw-agent.service")
 
@@ -235,16 +235,11 @@ def gateway(_guest: dict[str, Any]) -> None:
     call("systemctl", "start", "--no-block", GATEWAY)
 
 
-def settle(_guest: dict[str, Any]) -> None:
-    """cloud-init has done its one job; from now on this script does the work at every boot."""
-    Path("/etc/cloud/cloud-init.disabled").touch()
-
-
 STEPS = (
     channel, hostname, twin, user, runtime, mounts, certificates, configuration,
-    compile_cache, environment, gateway, ssh, settle,
+    compile_cache, environment, gateway, ssh,
 )  # fmt: skip
-TEMPLATE_STEPS = (channel, user, runtime, warm, settle)
+TEMPLATE_STEPS = (channel, user, runtime, warm)
 """Of a guest that is kept as a template: nothing of any claw's."""
 
 

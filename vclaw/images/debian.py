@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vclaw import fsutil, proc
+from vclaw import fsutil, proc, seed
 from vclaw.errors import UsageError, VclawError
 from vclaw.images import catalogue
 from vclaw.model import ImageRef, host_arch
@@ -96,11 +96,15 @@ def inputs(ref: ImageRef, mirror: str = "") -> str:
     return f"mmdebstrap {_codename(ref)} {ref.arch}" + (f" {mirror}" if mirror else "")
 
 
-def argv(ref: ImageRef, tools: Tools, archive: Path, hook: Path, mirror: str = "") -> list[str]:
+def argv(
+    ref: ImageRef, tools: Tools, archive: Path, hook: tuple[Path, Path], mirror: str = ""
+) -> list[str]:
     """The mmdebstrap command that packs the system into the tar file `archive`.
 
-    Without a mirror mmdebstrap takes its own default.
+    `hook` is the script that completes the system, and the file it takes. Without a mirror
+    mmdebstrap takes its own default.
     """
+    script, file = (shlex.quote(str(path)) for path in hook)
     modules = "\\n".join(INITRAMFS_MODULES) + "\\n"
     initramfs = (
         'mkdir -p "$1/etc/initramfs-tools/conf.d"; '
@@ -116,7 +120,7 @@ def argv(ref: ImageRef, tools: Tools, archive: Path, hook: Path, mirror: str = "
         '--aptopt=Apt::Install-Recommends "false"',
         *[f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT],
         f"--essential-hook={initramfs}",
-        f'--customize-hook=sh {shlex.quote(str(hook))} "$1"',
+        f'--customize-hook=sh {script} "$1" {file}',
         "--skip=output/dev",
         _codename(ref),
         str(archive),
@@ -150,7 +154,7 @@ def build(
 
 def _build(ref: ImageRef, paths: ImagePaths, tools: Tools, progress: Progress, mirror: str) -> None:
     archive, tree, disk = (paths.build / name for name in ("root.tar", "tree", "root.ext4"))
-    hook = Path(__file__).with_name("debian.sh")
+    hook = (Path(__file__).with_name("debian.sh"), seed.guest_file_path(seed.SEED_UNIT))
     log = paths.build / "build.log"
     proc.stream(
         argv(ref, tools, archive, hook, mirror),

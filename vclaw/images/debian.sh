@@ -1,5 +1,6 @@
 #!/bin/sh
-# Turns the freshly installed packages in "$1" into an image that vclaw can boot.
+# Turns the freshly installed packages in "$1" into an image that vclaw can boot; "$2" is the unit
+# that applies a claw's settings.
 # Run by mmdebstrap as a customize hook, after the packages are in place.
 set -eu
 root=$1
@@ -29,9 +30,23 @@ ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 
 echo 'LANG=C.UTF-8' >"$root/etc/default/locale"
 
-# The seed is an ISO, always: no other data source is worth asking for.
+# All that cloud-init does for a claw is here from the beginning: the unit that applies the claw's
+# settings, and the network. It takes an emulated guest 25 s, so it is off.
+install -m 0644 "$2" "$root/etc/systemd/system/"
+printf '[Match]\nName=e*\n\n[Network]\nDHCP=ipv4\n' >"$root/etc/systemd/network/10-vclaw.network"
+chroot "$root" systemctl --quiet enable "${2##*/}" systemd-networkd.service
+touch "$root/etc/cloud/cloud-init.disabled"
+# Whoever turns it on: the seed is an ISO, no other data source is worth asking for.
 mkdir -p "$root/etc/cloud/cloud.cfg.d"
 echo 'datasource_list: [NoCloud, None]' >"$root/etc/cloud/cloud.cfg.d/95-vclaw.cfg"
+
+# What looks at every boot for disks and sleep that such a machine never has, and for cloud-init.
+mkdir -p "$root/etc/systemd/system-generators"
+for generator in cloud-init-generator systemd-cryptsetup-generator systemd-gpt-auto-generator \
+    systemd-hibernate-resume-generator systemd-integritysetup-generator \
+    systemd-veritysetup-generator; do
+    ln -sf /dev/null "$root/etc/systemd/system-generators/$generator"
+done
 
 # Units that cost boot time and serve nothing in such a machine: periodic upkeep, consoles that
 # nobody types into, and waiting for a network that the seed does not come from.

@@ -37,8 +37,8 @@ POLL_SECONDS = 0.5
 
 ANSWER_SECONDS = 5.0
 
-FREEZE_SECONDS = 120.0
-"""What a guest is given to write its disk out."""
+FREEZE_SECONDS = 300.0
+"""What a guest is given to end its boot and write its disk out."""
 
 NOBODY = 65534
 """uid and gid of `nobody`: who QEMU is where root makes a template (Linux's overflow ids)."""

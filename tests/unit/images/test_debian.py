@@ -21,9 +21,8 @@ ROOT = debian.Tools(Path("/bin/mmdebstrap"), Path("/sbin/mke2fs"), Path("/bin/ta
 
 
 def test_the_build_command_is_this_one() -> None:
-    found = debian.argv(
-        refs.parse("debian:12", "arm64"), ROOT, Path("/b/root.tar"), Path("/a b/debian.sh")
-    )
+    hook = (Path("/a b/debian.sh"), Path("/a b/x.service"))
+    found = debian.argv(refs.parse("debian:12", "arm64"), ROOT, Path("/b/root.tar"), hook)
     assert found == [
         "/bin/mmdebstrap",
         "--variant=apt",
@@ -37,7 +36,7 @@ def test_the_build_command_is_this_one() -> None:
         '--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d"; '
         'echo MODULES=list >"$1/etc/initramfs-tools/conf.d/vclaw"; '
         'printf "virtio_pci\\nvirtio_blk\\next4\\n" >"$1/etc/initramfs-tools/modules"',
-        "--customize-hook=sh '/a b/debian.sh' \"$1\"",
+        "--customize-hook=sh '/a b/debian.sh' \"$1\" '/a b/x.service'",
         "--skip=output/dev",
         "bookworm",
         "/b/root.tar",
@@ -46,7 +45,9 @@ def test_the_build_command_is_this_one() -> None:
 
 def test_a_mirror_is_the_last_word() -> None:
     ref = refs.parse("debian:13", "amd64")
-    found = debian.argv(ref, ROOT, Path("t"), Path("h"), "http://mirror.example/debian")
+    found = debian.argv(
+        ref, ROOT, Path("t"), (Path("h"), Path("u")), "http://mirror.example/debian"
+    )
     assert found[-3:] == ["trixie", "t", "http://mirror.example/debian"]
 
 

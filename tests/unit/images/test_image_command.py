@@ -94,5 +94,6 @@ def test_a_cache_folder_that_cannot_be_written_exits_2(
     blocker = tmp_path / "file"
     blocker.write_text("")
     monkeypatch.setenv("VCLAW_HOME", str(blocker / "home"))
+    monkeypatch.delenv("VCLAW_CACHE_DIR", raising=False)
     assert main(["image", "fetch", "ubuntu:24.04"]) == 2
     assert "cannot be written" in capsys.readouterr().err
