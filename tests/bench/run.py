@@ -182,7 +182,7 @@ def boot_by_hand(command: list[str], place: Place) -> ByHand:
                 if qemu.poll() is not None or now > READY_SECONDS:
                     output = qemu.communicate()[1] if qemu.poll() is not None else b"not ready"
                     raise subprocess.CalledProcessError(qemu.returncode or 1, command, None, output)
-                if not mounted and _mounted(place.claw):
+                if not mounted and mounted_in(place.claw):
                     mounted = time.perf_counter() - start
                 time.sleep(0.2)
             return ByHand(mounted, time.perf_counter() - start)
@@ -190,7 +190,8 @@ def boot_by_hand(command: list[str], place: Place) -> ByHand:
             qemu.kill()
 
 
-def _mounted(claw: ClawPaths) -> bool:
+def mounted_in(claw: ClawPaths) -> bool:
+    """Whether the guest has applied its settings and mounted the workspace."""
     report = readiness.guest_report(claw)
     return report is not None and bool(report.get("applied")) and bool(report.get("mounts"))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from tests.bench.measure import Result, in_turns, seconds_of_command
-from tests.bench.run import NAME, Place
+from tests.bench.run import NAME, READY_SECONDS, Place, mounted_in
 from tests.support.wheel import installed
 from vclaw import ssh
 from vclaw.claws import record
@@ -20,6 +21,9 @@ def compare(folder: Path) -> Iterable[Result]:
     words: list[str | Path] = [installed(folder / "venv") / "vclaw", "exec", NAME, "--"]
     try:
         place.run("--no-wait")
+        deadline = time.monotonic() + READY_SECONDS
+        while not mounted_in(place.claw) and time.monotonic() < deadline:
+            time.sleep(0.2)
         seconds_of_command([*words, "sudo", "systemctl", "stop", "openclaw"], place.env)
         by_hand = [*ssh.argv(place.claw, record.load(place.claw), "-T"), "--", "true"]
         yield in_turns(
