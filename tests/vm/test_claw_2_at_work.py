@@ -222,7 +222,7 @@ def test_logs_follow_the_journal(claw: Claw, ended: list[subprocess.Popen[str]])
     ended.append(child)
     read_until(child, "vclaw-seed.service")  # systemd's word on the last start
     claw.ssh("sudo systemctl restart vclaw-seed.service", SECONDS)
-    read_until(child, "vclaw: settle done")
+    read_until(child, "vclaw: ssh done")
     os.killpg(child.pid, signal.SIGINT)
     child.communicate(timeout=SECONDS)
     assert child.returncode == 130
