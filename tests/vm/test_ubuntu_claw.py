@@ -1,7 +1,8 @@
 """The whole Ubuntu path: download, signature, digest, copy, firmware, GRUB, a ready claw.
 
 The server is on the loopback and has the layout of the real one; the image is a partitioned
-qcow2 that GRUB boots, made from the packages of debian:12.
+qcow2 that GRUB boots, made from the packages of debian:12. The claw boots by itself, and cloud-init
+installs what vclaw needs in it; the Debian claw goes on from a template.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def claw(
     claw = Claw(NAME, env)
     try:
         # No ref: the server answers, so this is the default image.
-        words = ["run", f"--name={NAME}", f"--workspace={project}"]
+        words = ["run", f"--name={NAME}", f"--workspace={project}", "--no-template"]
         done = claw.vclaw(*words, "--ready-timeout-secs=1800", minutes=45)
         assert "image ubuntu:24.04" in done.stderr
         yield claw
