@@ -151,7 +151,7 @@ def _user_data() -> dict[str, Any]:
         "bootcmd": [
             ["systemctl", "enable", SEED_UNIT],
             ["systemctl", "start", "--no-block", SEED_UNIT],
-            # Its one job is done: its later stages, and later boots, go without it.
+            # Its one job is done: later boots go without it.
             ["touch", "/etc/cloud/cloud-init.disabled"],
         ],
     }
