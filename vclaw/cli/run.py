@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from vclaw import identity, openclaw
@@ -35,9 +36,15 @@ A vclaw.yaml in the workspace gives these flags too: `vclaw init` writes one.
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The flags of `vclaw run`."""
+    """The flags of `vclaw run`, in the order that its help shows."""
     parser.epilog = EXAMPLES
-    add = parser.add_argument
+    _add_machine(parser.add_argument)
+    _add_openclaw(parser.add_argument)
+    _add_start(parser.add_argument)
+
+
+def _add_machine(add: Callable[..., object]) -> None:
+    """The virtual machine, and what of this host it has."""
     add("image", nargs="?", metavar="REF", help="ubuntu:24.04, debian:12, … or an image file")
     add("--name", metavar="CLAWID", help="the claw's name (default: made from the workspace's)")
     add("--workspace", metavar="DIR", help=f"mounted at {WORKSPACE_DIR} (default: this folder)")
@@ -63,6 +70,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--cpus", metavar="N", help="virtual processors (default: the host's, at most 4)")
     add("--memory-mib", metavar="MIB", help="the guest's memory (default: 4096, least: 2048)")
     add("--disk-gib", metavar="GIB", help="virtual size of the guest's disk (default: 20)")
+
+
+def _add_openclaw(add: Callable[..., object]) -> None:
+    """What runs in it."""
     add("--openclaw-version", metavar="V", help="an OpenClaw release, or latest (default: tested)")
     add("--env", metavar="KEY[=VALUE]", action="append", default=[], help="a variable for OpenClaw")
     add("--env-file", metavar="FILE", action="append", default=[], help="variables, one a line")
@@ -79,6 +90,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="do not let the guest write to the workspace",
     )
+
+
+def _add_start(add: Callable[..., object]) -> None:
+    """How it is begun, and how long that is waited for."""
     add(
         "--ready-timeout-secs",
         metavar="S",
