@@ -19,6 +19,7 @@ SOCKETS = "run"
 SSH_KEY = "ssh_key"
 KNOWN_HOSTS = "known_hosts"
 SSH_CONTROL = "ssh"
+SSH_LOCK = "ssh.lock"
 STATUS_SOCKET = f"{SOCKETS}/status.sock"
 
 MARKS = (SPEC, RUN, READY, LAST_ERROR, SUSPENDED, SAVED)
@@ -32,6 +33,7 @@ class SshFiles:
         self.ssh_key = f"{folder}/{SSH_KEY}"
         self.known_hosts = f"{folder}/{KNOWN_HOSTS}"
         self.ssh_control = f"{folder}/{SSH_CONTROL}"
+        self.ssh_lock = f"{folder}/{SSH_LOCK}"
 
 
 def cache_folder(env: Mapping[str, str] = os.environ) -> str:

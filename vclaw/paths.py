@@ -292,7 +292,7 @@ class ClawPaths(BootFolder):
     @property
     def ssh_lock(self) -> Path:
         """Held by whoever opens the shared SSH connection."""
-        return self.root / "ssh.lock"
+        return self.root / layout.SSH_LOCK
 
     @property
     def resolv_conf(self) -> Path:

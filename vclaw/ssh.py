@@ -11,6 +11,7 @@ import contextlib
 import os
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from vclaw.errors import UsageError, VclawError
@@ -42,6 +43,9 @@ LOGIN_SECONDS = 180.0
 
 PERSIST_SECONDS = 600
 """How long a shared connection stays after its last session."""
+
+UNHURRIED_SECONDS = 0.25
+"""After a command that took longer, a look at the shared connection is no delay to speak of."""
 
 SSH_FAILED = 255
 """ssh's exit status for its own failures, and for a command without a status."""
@@ -201,28 +205,32 @@ def run(
     """
     if not paths.ssh_control.exists():
         connect(paths, spec)
-    # To ask first would take as long as it takes ssh to find out by itself and log in anew.
-    return session(paths, spec, words, lambda: forget_dead(paths), tty=tty, stdout=stdout)
+    return session(paths, spec, words, tty=tty, stdout=stdout)
 
 
 def session(
     paths: Files,
     spec: Claw,
     words: Sequence[str],
-    meanwhile: Callable[[], None],
     *,
     tty: bool = False,
     stdout: IO[bytes] | None = None,
 ) -> int:
-    """As `run`, in a shared connection that seems to stand; `meanwhile` is called once ssh runs."""
+    """As `run`, in a shared connection that seems to stand.
+
+    Where it does not, ssh finds out by itself and logs in anew. To ask first would delay every
+    command, so what a killed connection left is removed after the command that it delayed.
+    """
     mark = f"vclaw-{os.urandom(8).hex()}"
     command = session_argv(paths, spec, remote_command(words, mark), tty=tty)
     passer = _Passer(
         lambda signum: session_argv(paths, spec, kill_command(mark, signum), tty=False)
     )
+    began = time.monotonic()
     with passer.started(command, stdout):
-        meanwhile()
         status = passer.wait()
+    if time.monotonic() - began > UNHURRIED_SECONDS:
+        _forget_dead(paths)
     if status == SSH_FAILED or status < 0:
         if passer.sent:
             return INTERRUPTED
@@ -231,15 +239,17 @@ def session(
     return status
 
 
-def forget_dead(paths: ClawPaths) -> None:
+def _forget_dead(paths: Files) -> None:
     """Remove what a shared connection left whose process was killed; the next one is shared."""
     if connected(paths):
         return
+    from pathlib import Path
+
     from vclaw.lock import locked
 
-    with locked(paths.ssh_lock):
+    with locked(Path(paths.ssh_lock)):
         if not connected(paths):
-            paths.ssh_control.unlink(missing_ok=True)
+            Path(paths.ssh_control).unlink(missing_ok=True)
 
 
 def lost(spec: Claw) -> VclawError:

@@ -204,7 +204,7 @@ def test_what_a_killed_connection_left_is_in_nobodys_way(
     sshd.disconnect(paths)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(paths.ssh_control))
-    assert run(guest, "true").returncode == 0
+    assert run(guest, "sleep", str(ssh.UNHURRIED_SECONDS)).returncode == 0
     assert not paths.ssh_control.exists()
     assert run(guest, "true").returncode == 0
     assert ssh.connected(paths)

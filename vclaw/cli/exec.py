@@ -82,15 +82,7 @@ def at_once(words: Sequence[str]) -> int | None:
     claw = glance.at_work(folder)
     if claw is None:
         return None
-    files = layout.SshFiles(folder)
-
-    def forget_dead() -> None:
-        if not ssh.connected(files):
-            from vclaw.paths import Home
-
-            ssh.forget_dead(Home.from_env().claw(name))
-
-    return ssh.session(files, claw, command, forget_dead)
+    return ssh.session(layout.SshFiles(folder), claw, command)
 
 
 def on_terminal() -> bool:

@@ -63,7 +63,7 @@ def test_a_claw_that_is_not_plainly_at_work_is_judged_first(
     paths: ClawPaths, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[list[str]] = []
-    monkeypatch.setattr(ssh, "session", lambda _f, _c, words, _m: [ran.append(words), 7][1])
+    monkeypatch.setattr(ssh, "session", lambda _f, _c, words: [ran.append(words), 7][1])
     paths.ssh_control.touch()
     assert exec_verb.at_once(["demo", "--", "ls", "-l"]) == 7
     assert ran == [["ls", "-l"]]
@@ -76,7 +76,7 @@ def test_a_claw_that_is_not_plainly_at_work_is_judged_first(
 
 def test_a_command_over_a_connection_that_stands_imports_little() -> None:
     """Each of these takes milliseconds, a share of what a whole session takes."""
-    heavy = ["argparse", "pathlib", "typing", "subprocess", "dataclasses"]
+    heavy = ["argparse", "pathlib", "typing", "subprocess", "dataclasses", "socket"]
     script = (
         "import sys; before = set(sys.modules); from vclaw.cli import main, exec; "
         "from vclaw.hypervisor import process; "
