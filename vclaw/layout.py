@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 
 INSTANCES = "instances"
+TEMPLATES = "templates"
 SPEC = "claw.json"
 RUN = "run.json"
 READY = "ready.json"
@@ -21,6 +22,9 @@ KNOWN_HOSTS = "known_hosts"
 SSH_CONTROL = "ssh"
 SSH_LOCK = "ssh.lock"
 STATUS_SOCKET = f"{SOCKETS}/status.sock"
+
+SCRATCH = ".building"
+"""How the folder ends in which a runtime disk or a template is built; it begins with a dot."""
 
 MARKS = (SPEC, RUN, READY, LAST_ERROR, SUSPENDED, SAVED)
 """The files of a claw whose changes mark its life."""

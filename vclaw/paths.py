@@ -370,7 +370,7 @@ class Home:
     @property
     def templates(self) -> Path:
         """One folder for each template."""
-        return self.cache / "templates"
+        return self.cache / layout.TEMPLATES
 
     @property
     def locks(self) -> Path:

@@ -8,16 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vclaw import boot, crashpoints, disk, fsutil, runtime
+from vclaw import boot, crashpoints, disk, fsutil, layout, runtime
 from vclaw.claws import record
 from vclaw.errors import VclawError
 from vclaw.images import store
 from vclaw.lock import locked
 from vclaw.paths import ClawPaths, Home, ImagePaths
 from vclaw.templates import store as templates
-
-SCRATCH = ".building"
-"""How the folder ends in which a runtime disk or a template is built; it begins with a dot."""
 
 DESCRIPTIONS = {"image": "image.json", "runtime": "manifest.json", "template": "template.json"}
 """Kind -> the file that makes a folder one of the cache."""
@@ -146,9 +143,9 @@ def _images(home: Home) -> Iterator[Found]:
 def _built(kind: str, parent: Path) -> Iterator[Found]:
     """Runtimes or templates: a folder each, and a hidden one beside it while it is built."""
     scratches = {
-        folder.name.removeprefix(".").removesuffix(SCRATCH): folder
+        folder.name.removeprefix(".").removesuffix(layout.SCRATCH): folder
         for folder in _folders(parent)
-        if folder.name.startswith(".") and folder.name.endswith(SCRATCH)
+        if folder.name.startswith(".") and folder.name.endswith(layout.SCRATCH)
     }
     folders = {f.name: f for f in _folders(parent) if not f.name.startswith(".")}
     for key in sorted({*scratches, *folders}):
@@ -202,6 +199,9 @@ def _remove(home: Home, found: Found) -> str:
 def _delete(found: Found, path: Path) -> None:
     if not path.is_dir():
         path.unlink(missing_ok=True)
+        return
+    if found.kind == "template" and path in found.rests:
+        templates.discard(ClawPaths(path))
         return
     # Its description goes first: from there on it is not in the cache, whatever comes between.
     if path in found.paths:

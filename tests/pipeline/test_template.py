@@ -5,6 +5,7 @@ The wall around the guest that is to be kept would hide the stand-in, so that th
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 
 from tests.pipeline.templates import TemplateWorld, begin
 from tests.pipeline.world import Lines, World
-from vclaw import boot, crashpoints, fsutil, prune
+from vclaw import boot, crashpoints, fsutil
 from vclaw.cli.main import main
 from vclaw.errors import VclawError
 from vclaw.hypervisor.machine import Machine
@@ -199,13 +200,24 @@ def test_a_maker_that_is_killed_leaves_no_template_and_the_next_one_makes_it(
 
 
 @pytest.mark.parametrize("point", ["template.booted", "template.saved"])
-def test_what_a_killed_maker_left_is_pruned(made: TemplateWorld, point: str) -> None:
+@pytest.mark.parametrize("words", [["ps"], ["template", "ls"], ["prune"]], ids=" ".join)
+def test_what_a_killed_maker_left_ends_with_the_next_command(
+    made: TemplateWorld, words: list[str], point: str
+) -> None:
     killed_at(point, lambda: ensure(made))
-    left = boot.current(builder.ClawPaths(scratch(made)))
-    prune.prune(made.home, dry_run=False)
-    assert not scratch(made).exists()
-    if left is not None:  # behind the wall it ends with its maker
-        left.end(patience=0.0)
+    assert made.starts == 1
+    assert main(words) == 0
+    assert (made.alive, scratch(made).exists()) == (0, False)
+
+
+@pytest.mark.parametrize("words", [["ps"], ["template", "ls"], ["prune"]], ids=" ".join)
+def test_a_maker_at_work_is_left_alone(made: TemplateWorld, words: list[str]) -> None:
+    scratch(made).mkdir(parents=True)
+    fsutil.make_folder(made.home.locks)
+    with store.lock_of(made.home, made.recipe.key).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(words) == 0
+    assert scratch(made).exists()
 
 
 def test_a_maker_that_is_interrupted_leaves_nothing(

@@ -164,6 +164,14 @@ def names(instances: str) -> list[str]:
         return []
 
 
+def unfinished(templates: str) -> bool:
+    """Whether a template is being made, or its maker was killed."""
+    try:
+        return any(name.endswith(layout.SCRATCH) for name in os.listdir(templates))  # noqa: PTH208
+    except OSError:
+        return False
+
+
 def _fits(value: object, members: Mapping[str, Sequence[type]]) -> bool:
     """Whether a JSON value is an object of these members and no others, each of its type."""
     return (

@@ -16,6 +16,7 @@ from vclaw.model import ClawSpec
 from vclaw.paths import Home
 from vclaw.progress import Progress
 from vclaw.tasks import image, pipeline
+from vclaw.templates import store as templates
 from vclaw.timeline import Stage
 
 
@@ -29,6 +30,7 @@ def launch(
     """
     began = time.time()
     record.sweep(home)
+    templates.sweep(home)
     prepared = prepare.prepare(home, options, progress)
     took = [Stage("prepare", began, time.time())]
     spec, paths = prepared.spec, prepared.paths

@@ -65,6 +65,12 @@ def show(*, json: bool = False) -> int:
 
 def _claws() -> list[dict[str, Any]]:
     """What is true of each, as JSON has it."""
+    if glance.unfinished(f"{layout.cache_folder()}/{layout.TEMPLATES}"):
+        # Root's maker of a template, when it is killed, leaves a guest that is no claw.
+        from vclaw.paths import Home
+        from vclaw.templates import store
+
+        store.sweep(Home.from_env())
     rows = glance.rows(f"{layout.data_folder()}/{layout.INSTANCES}")
     unknown = [name for name, row in rows.items() if row is None]
     if unknown:

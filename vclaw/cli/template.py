@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         store.remove(home, args.key)
         print(f"removed {args.key}")
         return 0
+    store.sweep(home)
     found = store.listing(home)
     if args.json:
         output.as_json([_record(entry) for entry in found])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vclaw import fsutil, proc, schema
+from vclaw import fsutil, layout, proc, schema
 from vclaw.errors import VclawError
 from vclaw.lock import locked
 from vclaw.paths import Home, RuntimePaths
@@ -99,7 +99,7 @@ def _build(paths: RuntimePaths, version: str, arch: str, progress: Progress) -> 
 @contextlib.contextmanager
 def _scratch(paths: RuntimePaths) -> Iterator[Path]:
     """A folder beside the target; one that a killed build left is emptied first."""
-    scratch = paths.root.with_name(f".{paths.root.name}.building")
+    scratch = paths.root.with_name(f".{paths.root.name}{layout.SCRATCH}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:

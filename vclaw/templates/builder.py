@@ -123,22 +123,14 @@ def _check_host(wanted: Recipe) -> None:
 @contextlib.contextmanager
 def _scratch(home: Home, key: str) -> Iterator[ClawPaths]:
     """A folder for the guest that is to be kept; what a killed maker left is removed first."""
-    claw = ClawPaths(home.templates / f".{key}.building")
+    claw = store.scratch_of(home, key)
     check_socket_length(claw)
-    _discard(claw)
+    store.discard(claw)
     try:
         boot.make_folders(claw)
         yield claw
     finally:
-        _discard(claw)
-
-
-def _discard(claw: ClawPaths) -> None:
-    process = boot.current(claw)
-    if process is not None:
-        process.end(patience=0.0)
-    if claw.root.is_dir():
-        fsutil.remove_tree(claw.root)
+        store.discard(claw)
 
 
 def _describe(home: Home, wanted: Recipe, claw: ClawPaths, progress: Progress) -> Machine:

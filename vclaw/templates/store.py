@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vclaw import crashpoints, disk, fsutil, schema
+from vclaw import boot, crashpoints, disk, fsutil, layout, schema
 from vclaw.errors import UsageError, VclawError
 from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.paths import ClawPaths, Home, TemplatePaths
@@ -137,6 +137,28 @@ def note_user(paths: TemplatePaths, claw: ClawPaths) -> None:
     fsutil.make_folder(paths.users)
     path = os.fsencode(claw.root)
     fsutil.write_if_changed(paths.users / hashlib.sha256(path).hexdigest()[:16], path)
+
+
+def scratch_of(home: Home, key: str) -> ClawPaths:
+    """The files of the guest that is to become a template, while it is made."""
+    return ClawPaths(home.templates / f".{key}{layout.SCRATCH}")
+
+
+def discard(claw: ClawPaths) -> None:
+    """End a guest that was to become a template, and delete it; its maker's lock is held."""
+    process = boot.current(claw)
+    if process is not None:
+        process.end(patience=0.0)
+    if claw.root.is_dir():
+        fsutil.remove_tree(claw.root)
+
+
+def sweep(home: Home) -> None:
+    """End and delete what killed makers of templates left; others are at work, and stay so."""
+    for folder in home.templates.glob(scratch_of(home, "*").root.name):
+        key = folder.name.removeprefix(".").removesuffix(layout.SCRATCH)
+        with contextlib.suppress(VclawError, OSError), locked(lock_of(home, key), wait=0.0):
+            discard(ClawPaths(folder))
 
 
 def remove(home: Home, key: str) -> None:
