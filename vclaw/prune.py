@@ -81,6 +81,8 @@ def prune(home: Home, *, dry_run: bool) -> tuple[list[Item], Uses]:
         size = sum(disk_bytes(path) for path in paths)
         kept = _busy(home, found) if dry_run else _remove(home, found)
         items.append(Item(kind, found.name, paths, size, kept))
+    if not dry_run:
+        templates.forget_failures(home)  # a full disk may have been the reason
     return items, uses
 
 

@@ -194,6 +194,16 @@ def test_the_rest_of_a_template_that_was_not_finished_goes(home: Home) -> None:
     assert not scratch.exists()
 
 
+def test_a_template_that_could_not_be_made_is_tried_again_after_a_prune(home: Home) -> None:
+    fsutil.make_folder(home.templates)
+    failed = home.template_failure("debian_12-a")
+    failed.write_text("The disk is full.\n")
+    prune.prune(home, dry_run=True)
+    assert failed.exists()
+    prune.prune(home, dry_run=False)
+    assert not failed.exists()
+
+
 def test_a_template_that_lost_its_description_is_a_rest(home: Home) -> None:
     template = plant(home, "debian_12-a")
     template.meta.unlink()

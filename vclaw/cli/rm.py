@@ -11,6 +11,7 @@ from vclaw.cli import output
 from vclaw.errors import UsageError
 from vclaw.paths import Home, absolute
 from vclaw.progress import for_stderr
+from vclaw.templates import store as templates
 
 EXAMPLES = """\
 examples:
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
                 continue
         lifecycle.remove(paths, for_stderr(), force=args.force, keep_state=keep)
         print(f"{name}: removed")
+    templates.sweep(home)
     return 0
 
 

@@ -35,6 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ls = verbs.add_parser("ls", help="list the templates")
     ls.add_argument("--json", action="store_true", help="print JSON")
     rm = verbs.add_parser("rm", help="remove a template that no claw's disk lies over")
+    force = "even where a claw may need it whose folder is not there now"
+    rm.add_argument("--force", action="store_true", help=force)
     rm.add_argument("key", metavar="TEMPLATE", help="a name that `vclaw template ls` shows")
 
 
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked; returns the exit status."""
     home = Home.from_env()
     if args.template_verb == "rm":
-        store.remove(home, args.key)
+        store.remove(home, args.key, force=args.force)
         print(f"removed {args.key}")
         return 0
     store.sweep(home)

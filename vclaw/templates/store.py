@@ -99,16 +99,19 @@ def _entry(paths: TemplatePaths) -> Entry:
 
 def users(paths: TemplatePaths) -> list[Path]:
     """The folders of the claws whose disks lie over this template's, wherever they are kept."""
-    found = []
+    return [folder for _, folder in _notes(paths) if _lies_over(ClawPaths(folder), paths)]
+
+
+def _notes(paths: TemplatePaths) -> Iterator[tuple[Path, Path]]:
+    """What `note_user` has written: its files, and the folder of a claw from each."""
     for note in sorted(paths.users.glob("*")) if paths.users.is_dir() else ():
         with contextlib.suppress(OSError):
-            folder = Path(os.fsdecode(note.read_bytes()))
-            if _lies_over(ClawPaths(folder), paths):
-                found.append(folder)
-    return found
+            yield note, Path(os.fsdecode(note.read_bytes()))
 
 
 def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
+    if _out_of_sight(claw.root):
+        return True  # as far as anybody knows
     try:
         made = disk.load(claw.disk_meta)
     except VclawError:
@@ -117,6 +120,11 @@ def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
         return False
     # The cache may have several names, of which some are links.
     return Path(made.base).resolve() == paths.root.resolve()
+
+
+def _out_of_sight(claw: Path) -> bool:
+    """Whether the folder of all claws is gone: it may be on a disk that is not mounted now."""
+    return not claw.parent.is_dir()
 
 
 @contextlib.contextmanager
@@ -154,29 +162,59 @@ def discard(claw: ClawPaths) -> None:
 
 
 def sweep(home: Home) -> None:
-    """End and delete what killed makers of templates left; others are at work, and stay so."""
+    """End and delete what killed makers left, and forget users that are none any more.
+
+    What another process works on is left alone.
+    """
+    for key in keys(home):
+        with contextlib.suppress(VclawError, OSError), locked(lock_of(home, key), wait=0.0):
+            for note, folder in _notes(home.template(key)):
+                if not _lies_over(ClawPaths(folder), home.template(key)):
+                    note.unlink()
     for folder in home.templates.glob(scratch_of(home, "*").root.name):
         key = folder.name.removeprefix(".").removesuffix(layout.SCRATCH)
         with contextlib.suppress(VclawError, OSError), locked(lock_of(home, key), wait=0.0):
             discard(ClawPaths(folder))
 
 
-def remove(home: Home, key: str) -> None:
-    """Delete a template; raises UsageError where there is none, or where a claw lies over it."""
+def remove(home: Home, key: str, *, force: bool = False) -> None:
+    """Delete a template; raises UsageError where there is none, or where a claw lies over it.
+
+    With `force` a claw that is out of sight does not count.
+    """
     paths, failed = home.template(key), home.template_failure(key)
     if key not in (*keys(home), *_failures(home)):
         raise UsageError(f"There is no template {key}.", "`vclaw template ls` lists them.")
     fsutil.make_folder(home.locks)
     with locked(lock_of(home, key), BUSY_SECONDS):
-        used = users(paths)
-        if used:
-            names = ", ".join(sorted(folder.name for folder in used))
-            raise UsageError(
-                f"The template {key} is in use: the disk of {names} lies over it.",
-                "Remove those claws first (`vclaw rm`); their disks hold only what they changed.",
-            )
+        _refuse_used(paths, force=force)
         failed.unlink(missing_ok=True)
         delete(paths)
+
+
+def _refuse_used(paths: TemplatePaths, *, force: bool) -> None:
+    used = users(paths)
+    unseen = [folder for folder in used if _out_of_sight(folder)]
+    seen = [folder.name for folder in used if folder not in unseen]
+    if seen:
+        raise UsageError(
+            f"The template {paths.root.name} is in use: the disk of {', '.join(sorted(seen))} "
+            "lies over it.",
+            "Remove those claws first (`vclaw rm`); their disks hold only what they changed.",
+        )
+    if unseen and not force:
+        raise UsageError(
+            f"The template {paths.root.name} may be in use: {unseen[0].parent} is not there now, "
+            f"and the disk of {unseen[0].name} in it lay over it.",
+            "Mount it, and remove that claw. Where it is gone for good, `vclaw template rm --force "
+            f"{paths.root.name}` does without.",
+        )
+
+
+def forget_failures(home: Home) -> None:
+    """Let all templates that could not be made be tried again."""
+    for key in _failures(home):
+        home.template_failure(key).unlink(missing_ok=True)
 
 
 def _failures(home: Home) -> list[str]:

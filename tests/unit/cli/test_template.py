@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,17 @@ def test_rm_refuses_one_in_use_with_its_claws_names(
     assert message == f"vclaw: The template {KEY} is in use: the disk of demo lies over it."
     assert "vclaw rm" in hint
     assert store.is_whole(template)
+
+
+def test_rm_force_removes_one_whose_claws_are_out_of_sight(home: Home, tmp_path: Path) -> None:
+    template = plant(home, KEY)
+    unmounted = Home(home.cache, tmp_path / "a disk")
+    lay_over(unmounted, "demo", template)
+    shutil.rmtree(unmounted.data)
+    assert main(["template", "rm", KEY]) == 2
+    assert store.is_whole(template)
+    assert main(["template", "rm", "--force", KEY]) == 0
+    assert not template.root.exists()
 
 
 @pytest.mark.parametrize("word", ["nothing", "..", "", "../images", ".", "a" * 300, "\udcff"])

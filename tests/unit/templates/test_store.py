@@ -52,6 +52,7 @@ def test_a_damaged_description_is_listed_and_can_be_removed(home: Home, text: st
 
 def test_a_claw_is_a_user_only_while_its_disk_lies_over_the_template(home: Home) -> None:
     template, other = plant(home, KEY), plant(home, "debian_13-0123456789")
+    fsutil.make_folder(home.instances)
     store.note_user(template, home.claw("unmade"))
     assert store.users(template) == []
     folder = lay_over(home, "demo", template)
@@ -76,6 +77,50 @@ def test_a_claw_of_another_data_folder_is_a_user_too(home: Home, tmp_path: Path)
     elsewhere = Home(home.cache, tmp_path / "other data")
     folder = lay_over(elsewhere, "demo", template)
     assert store.users(template) == [folder]
+
+
+def test_a_claw_whose_folder_is_out_of_sight_is_a_user_until_it_is_said_to_be_gone(
+    home: Home, tmp_path: Path
+) -> None:
+    template = plant(home, KEY)
+    unmounted = Home(home.cache, tmp_path / "a disk")
+    folder = lay_over(unmounted, "demo", template)
+    shutil.rmtree(unmounted.data)
+    assert store.users(template) == [folder]
+    store.sweep(home)
+    assert store.users(template) == [folder]
+    with pytest.raises(UsageError, match="is not there now, and the disk of demo") as caught:
+        store.remove(home, KEY)
+    assert f"vclaw template rm --force {KEY}" in caught.value.hint
+    here = lay_over(home, "other", template)
+    with pytest.raises(UsageError, match="the disk of other lies over it"):
+        store.remove(home, KEY, force=True)
+    shutil.rmtree(here)
+    store.remove(home, KEY, force=True)
+    assert not template.root.exists()
+
+
+def test_a_claw_that_was_removed_is_forgotten_before_its_folder_may_go(
+    home: Home, tmp_path: Path
+) -> None:
+    template = plant(home, KEY)
+    fsutil.make_folder(home.locks)
+    elsewhere = Home(home.cache, tmp_path / "a disk")
+    shutil.rmtree(lay_over(elsewhere, "gone", template))
+    folder = lay_over(elsewhere, "stays", template)
+    store.sweep(home)
+    shutil.rmtree(elsewhere.data)
+    assert store.users(template) == [folder]
+
+
+def test_a_user_is_not_forgotten_while_another_process_makes_its_disk(home: Home) -> None:
+    template = plant(home, KEY)
+    store.note_user(template, home.claw("demo"))
+    fsutil.make_folder(home.locks)
+    with store.lock_of(home, KEY).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        store.sweep(home)
+    assert lay_over(home, "demo", template, note=False) in store.users(template)
 
 
 def test_a_claw_that_knows_the_cache_by_a_link_is_a_user_too(home: Home, tmp_path: Path) -> None:
