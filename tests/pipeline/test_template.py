@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +15,7 @@ import pytest
 
 from tests.pipeline.templates import TemplateWorld, begin
 from tests.pipeline.world import Lines, World
+from tests.support.killed import killed_at
 from vclaw import boot, crashpoints, fsutil
 from vclaw.cli.main import main
 from vclaw.errors import VclawError
@@ -171,18 +170,6 @@ def test_a_guest_that_reports_an_error_is_not_kept(
     monkeypatch.setattr(builder, "_report", lambda _: report)
     assert "could not get ready: warm: no space." in ensure(made)[-1]
     assert made.alive == 0
-
-
-def killed_at(point: str, action: Callable[[], object]) -> None:
-    """Do something in a process of its own, which is killed at a step."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            crashpoints._PLAN = f"{point}:1:KILL"
-            action()
-        finally:
-            os._exit(1)
-    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
 
 
 @pytest.mark.parametrize("point", ["template.booted", "template.saved"])

@@ -24,12 +24,25 @@ class Child(Protocol):
 
 
 GATE = 'read -r go && exec "$0" "$@" </dev/null'
-"""What sh does until the hypervisor may begin: it waits for a line, and ends where none can come.
+"""What sh does until a program may begin: it waits for a line, and ends where none can come.
 
 A process keeps its pid and its start time when it becomes another program. So the process is
-recorded first and let go then, and a vclaw that is killed in between leaves no hypervisor that
+recorded first and let go then, and a vclaw that is killed in between leaves no program that
 nobody knows of.
 """
+
+
+def gated(argv: Sequence[str]) -> list[str]:
+    """The command line that waits at the gate; its standard input is to be a pipe."""
+    return ["/bin/sh", "-c", GATE, *argv]
+
+
+def open_gate(process: subprocess.Popen[bytes]) -> None:
+    """Let what was started with `gated` begin."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it is gone, as the next poll says
+        process.stdin.write(b"go\n")
+        process.stdin.close()
 
 
 class Bare:
@@ -37,7 +50,7 @@ class Bare:
 
     def __init__(self, argv: Sequence[str], log: IO[bytes], held: Sequence[int] = ()) -> None:
         self._child = subprocess.Popen(
-            ["/bin/sh", "-c", GATE, *argv],
+            gated(argv),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -48,10 +61,7 @@ class Bare:
 
     def go(self) -> None:
         """Open the gate."""
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is gone, as the next poll says
-            self._child.stdin.write(b"go\n")
-            self._child.stdin.close()
+        open_gate(self._child)
 
     def poll(self) -> int | None:
         """Its exit status, None while it runs."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from vclaw.errors import VclawError
+from vclaw.hypervisor.child import gated, open_gate
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.proc import tail
 from vclaw.wall import mechanism, sandbox
@@ -27,7 +28,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Helper:
-    """A program in a claw's namespaces: `pid` is its own, `monitor` the bwrap that waits for it."""
+    """A program in a claw's namespaces, which does nothing before it is told to `go`.
+
+    `pid` is its own, `monitor` the bwrap that waits for its end.
+    """
 
     monitor: subprocess.Popen[bytes]
     pid: int
@@ -35,6 +39,10 @@ class Helper:
     def process(self, argv: Sequence[str]) -> Process:
         """As it is kept."""
         return Process(self.pid, start_mark(self.pid), tuple(argv))
+
+    def go(self) -> None:
+        """Open its gate."""
+        open_gate(self.monitor)
 
 
 def told_pid(reading: int) -> int:
@@ -91,13 +99,13 @@ class Namespaces:
             )
 
     def start(self, words: Sequence[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> Helper:
-        """Start a program that lives until the claw ends, or until it is ended."""
+        """Start a program, up to its gate, that lives until the claw ends or it is ended itself."""
         reading, writing = os.pipe()
         with self._joining(writing) as (before, fds):
             try:
                 monitor = subprocess.Popen(
-                    [*before, *words],
-                    stdin=subprocess.DEVNULL,
+                    [*before, *gated(words)],
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     pass_fds=(*fds, *pass_fds, writing),

@@ -39,6 +39,7 @@ def lead(paths: ClawPaths, claw: Namespaces, wanted: Collection[int], log: IO[by
         helper = claw.start(words, log)
         running[str(port)] = helper.process(words)
         helpers.save(paths, running)
+        helper.go()
         started.append((port, helper))
     for port, helper in started:
         _wait(port, helper, log)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vclaw.hypervisor.child import GATE
+from vclaw.hypervisor.child import gated
 from vclaw.hypervisor.machine import Machine, Memory, RootDisk
 from vclaw.model import INTERNET
 from vclaw.paths import ClawPaths
@@ -109,18 +109,17 @@ def argv(
     becomes the user in there; the namespaces are then made by the user, so that inside and
     outside of them nobody has root's rights.
     """
-    gated = ["/bin/sh", "-c", GATE, *qemu]
     namespaces = [*_namespaces(machine), *(["--die-with-parent"] if brief else [])]
     if not user.become:
         files = _files(seen, machine, paths)
-        return [str(tools.bwrap), *namespaces, *files, "--proc", "/proc", "--", *gated]
+        return [str(tools.bwrap), *namespaces, *files, "--proc", "/proc", "--", *gated(qemu)]
     return [
         *(str(tools.bwrap), *_files(seen, machine, paths)),
         *("--dev-bind", "/proc", "/proc", "--"),
         *become(tools, user),
         *(str(tools.bwrap), *namespaces),
         *("--dev-bind", "/", "/", "--proc", "/proc", "--"),
-        *gated,
+        *gated(qemu),
     ]
 
 

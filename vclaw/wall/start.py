@@ -15,6 +15,7 @@ from typing import IO
 
 from vclaw import fsutil, proc
 from vclaw.errors import VclawError
+from vclaw.hypervisor.child import open_gate
 from vclaw.hypervisor.machine import Machine, Memory, RootDisk
 from vclaw.hypervisor.process import Process
 from vclaw.paths import ClawPaths
@@ -38,10 +39,7 @@ class Walled:
 
     def go(self) -> None:
         """Open the gate."""
-        assert self._monitor.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is gone, as the next poll says
-            self._monitor.stdin.write(b"go\n")
-            self._monitor.stdin.close()
+        open_gate(self._monitor)
 
     def poll(self) -> int | None:
         """QEMU's exit status, None while it runs; 128 and more where a signal ended it."""
@@ -174,6 +172,7 @@ def _connect(machine: Machine, paths: ClawPaths, claw: Namespaces, log: IO[bytes
     words = network.pasta(pasta, claw.netns, machine.allow_host_port)
     helper = claw.start(words, log)
     helpers.save(paths, {**running, helpers.PASTA: helper.process(words)})
+    helper.go()
     deadline = time.monotonic() + NETWORK_SECONDS
     while not network.has_default_route(Path(f"/proc/{claw.pid}/net/route").read_text()):
         if helper.monitor.poll() is not None or time.monotonic() > deadline:

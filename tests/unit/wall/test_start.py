@@ -16,14 +16,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.killed import killed_at
 from tests.support.services import two_services
 from vclaw import ports
 from vclaw.errors import UsageError
+from vclaw.hypervisor.child import GATE
 from vclaw.hypervisor.machine import Machine, RootDisk, Share
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.model import INTERNET, NONE, PortForward
 from vclaw.paths import ClawPaths
-from vclaw.wall import helpers, mechanism, sandbox, start
+from vclaw.wall import helpers, mechanism, start
 
 SECONDS = 20.0
 OWNER = 1234
@@ -253,6 +255,17 @@ def test_ports_are_opened_and_closed_while_it_runs(claw: Callable[..., Claw]) ->
     assert one.ask("list", "/dev")
 
 
+def test_nothing_listens_where_vclaw_dies_before_a_relay_is_on_record(
+    claw: Callable[..., Claw],
+) -> None:
+    one = begin(claw())
+    more = replace(one.machine, forwards=(*one.machine.forwards, PortForward(one.spare, 81)))
+    killed_at("file.written", lambda: start.mend(more, one.paths, one.process))
+    assert ports.is_free(one.spare)
+    start.mend(more, one.paths, one.process)
+    assert one.ask("list", "/dev", port=one.spare) == "null urandom"
+
+
 def test_a_guest_that_ends_a_connection_ends_it_for_the_host(claw: Callable[..., Claw]) -> None:
     """As QEMU does where nothing listens in the guest: the host's client must not wait."""
     one = begin(claw())
@@ -330,4 +343,4 @@ def test_another_claw_of_the_same_user_is_not_seen(claw: Callable[..., Claw], fo
 def test_the_gate_is_closed_until_all_is_recorded(claw: Callable[..., Claw]) -> None:
     one = claw()
     assert Path(f"/proc/{one.child.pid}/comm").read_text() == "sh\n"
-    assert sandbox.GATE in Path(f"/proc/{one.child.pid}/cmdline").read_text()
+    assert GATE in Path(f"/proc/{one.child.pid}/cmdline").read_text()
