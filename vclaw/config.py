@@ -51,6 +51,12 @@ class RunOptions:
     read_only_workspace: bool | None = None
     no_template: bool | None = None
     project_env: Mapping[str, str] = field(default_factory=dict)  # vclaw.yaml's; flags win
+    may_make: bool = True  # the claw, where it is not there
+
+
+def again(spec: ClawSpec) -> RunOptions:
+    """What starts a claw as it was asked for before, and makes no other one of that name."""
+    return RunOptions(name=spec.name, workspace=str(spec.workspace), may_make=False)
 
 
 @dataclass(frozen=True)

@@ -69,9 +69,7 @@ def start(home: Home, twin: ClawPaths, progress: Progress) -> None:
     if saved.is_there(twin):
         lifecycle.resume(twin, todisk.REGAIN_SECONDS, progress, wait=False)
         return
-    spec = record.load(twin)
-    options = RunOptions(name=spec.name, workspace=str(spec.workspace))
-    launch.launch(home, options, progress, wait=False, timeout=1.0)
+    launch.launch(home, config.again(record.load(twin)), progress, wait=False, timeout=1.0)
 
 
 def names(home: Home, source: str, wish: Wish) -> list[str]:

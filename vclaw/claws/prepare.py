@@ -141,6 +141,10 @@ def _wish(
     name = config.claw_name(options)
     paths = home.claw(name)
     existing = _existing(paths)
+    if existing is None and not options.may_make:
+        raise UsageError(
+            f"{name} was removed by another process just now.", "`vclaw ps` lists the claws."
+        )
     saved.refuse(paths)
     running = existing is not None and boot.is_up(paths)
     if running:

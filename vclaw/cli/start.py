@@ -6,7 +6,7 @@ import argparse
 
 from vclaw.claws import launch, record
 from vclaw.cli import run as run_verb
-from vclaw.config import READY_TIMEOUT_SECS, RunOptions
+from vclaw.config import READY_TIMEOUT_SECS, again
 from vclaw.paths import Home
 from vclaw.progress import for_stderr
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     home = Home.from_env()
     timeout = run_verb.seconds(args.ready_timeout_secs)
     spec = record.load(record.existing(home, args.clawid))
-    options = RunOptions(name=spec.name, workspace=str(spec.workspace))
-    claw = launch.launch(home, options, for_stderr(), wait=not args.no_wait, timeout=timeout)
-    run_verb.show(claw, ready=not args.no_wait, json=args.json)
+    wait = not args.no_wait
+    claw = launch.launch(home, again(spec), for_stderr(), wait=wait, timeout=timeout)
+    run_verb.show(claw, ready=wait, json=args.json)
     return 0

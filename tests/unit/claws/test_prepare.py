@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.pipeline.world import Lines, World
-from vclaw import boot, identity, proc, runtime
+from vclaw import boot, config, identity, proc, runtime
 from vclaw.claws import launch, lifecycle, prepare, record, status
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
@@ -268,6 +268,23 @@ def test_a_claw_that_another_run_boots_meanwhile_keeps_its_record(
     made = prepare.prepare(world.home, options(world, port=None), Silent())
     assert not made.fresh
     assert status.of(made.paths).status == "ready"
+
+
+def test_a_start_makes_no_new_claw_in_the_place_of_one_that_is_removed_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = prepare.prepare(world.home, options(world), Silent()).spec
+    choose = Qemu.accelerator
+
+    def meanwhile(*words: Any) -> Any:
+        lifecycle.remove(world.home.claw("new"), Silent())
+        return choose(*words)
+
+    monkeypatch.setattr(Qemu, "accelerator", meanwhile)
+    for _ in range(2):  # meanwhile, and before
+        with pytest.raises(UsageError, match="new was removed by another process just now"):
+            prepare.prepare(world.home, config.again(spec), Silent())
+        assert record.names(world.home) == ["demo"]
 
 
 def test_a_first_run_whose_port_is_taken_meanwhile_leaves_nothing(
