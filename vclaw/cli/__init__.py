@@ -4,6 +4,9 @@ Only this package prints and exits. A verb's module has
 `configure(parser: ArgumentParser) -> None` and `run(args: Namespace) -> int`.
 """
 
-from vclaw.cli.main import main, program
+try:
+    from vclaw.cli.main import main, program
+except KeyboardInterrupt:  # nothing has begun, and nothing is to be said
+    raise SystemExit(130) from None
 
 __all__ = ["main", "program"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import VCLAW
+from vclaw.cli.main import INTERRUPTED
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
@@ -29,3 +31,17 @@ def test_all_output_arrives_before_the_command_ends(tmp_path: Path) -> None:
         [VCLAW, "image", "ls"], capture_output=True, text=True, env=env, check=True
     )
     assert "debian:13" in done.stdout
+
+
+def test_an_interrupt_while_it_is_being_loaded_is_silent() -> None:
+    script = (
+        "import sys, vclaw.errors\n"
+        "class Interrupts:\n"
+        "    def find_spec(name, path, target=None):\n"
+        "        if name == 'vclaw.cli.main': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupts)\n"
+        "from vclaw.cli import program\n"
+    )
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, "")
