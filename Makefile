@@ -44,7 +44,7 @@ unit: setup ## tests of single rooms, the fast ones
 
 test: setup lint types ## everything but what is marked `full`; boots two VMs
 	$(PYTEST) -q -n auto -m 'not vm and not full'
-	$(PYTEST) -v -m 'vm and not full'
+	$(PYTEST) -v --durations=20 -m 'vm and not full'
 
 test-full: setup lint types ## everything; may take an hour without KVM
 	$(PYTEST) -q -n auto -m 'not vm'
