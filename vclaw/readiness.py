@@ -51,6 +51,9 @@ start takes a minute to fail, for ever."""
 REMINDER_SECONDS = 30.0
 """How often a wait that shows no progress says what it waits for."""
 
+DISK_LEAST_MIB = 16
+"""With less than this the guest's disk counts as full: OpenClaw fails in one way or another."""
+
 LOG_LINES = 200
 """Lines of the gateway's journal that are looked through after a failure."""
 
@@ -248,8 +251,8 @@ class _Watch:
         check, name = self.waiting_for, self._paths.root.name
         return VclawError(
             f"The gateway {what}: '{check.name}' does not hold ({check.done}).",
-            f"The virtual machine is kept; `vclaw start {name}` tries again, once the cause is "
-            f"mended.\nThe end of the gateway's log:\n{gateway_log(self._paths)}",
+            f"{_about_disk(self._paths)}The virtual machine is kept; `vclaw start {name}` tries "
+            f"again, once the cause is mended.\nThe end of the gateway's log:\n{gateway_log(self._paths)}",
         )
 
     def _say(self, text: str) -> None:
@@ -292,6 +295,14 @@ def gateway_log(paths: ClawPaths) -> str:
     return proc.tail(str(answer["text"]))
 
 
+def _about_disk(paths: ClawPaths) -> str:
+    """A sentence where the guest's disk is full, which its programs say in as many ways."""
+    free = (guest_report(paths) or {}).get("disk_free")
+    if type(free) is not int or free >= DISK_LEAST_MIB * 2**20:
+        return ""
+    return f"The guest's disk is full: `vclaw shell {paths.root.name}` lets you make room. "
+
+
 def is_ready(paths: ClawPaths, port: int) -> bool:
     """Whether this run of the claw was ready and its gateway answers so now; never raises."""
     try:
@@ -315,12 +326,12 @@ def _ended(paths: ClawPaths) -> VclawError:
 def _timed_out(paths: ClawPaths, check: Check, timeout: float) -> VclawError:
     name = paths.root.name
     about_gateway = CHECKS.index(check) >= GATEWAY_CHECKS_FROM
-    log = gateway_log(paths) if about_gateway else ""
+    disk, log = (_about_disk(paths), gateway_log(paths)) if about_gateway else ("", "")
     source = "the gateway's log" if log else str(paths.serial_log)
     log = log or proc.tail(_text(paths.serial_log))
     return VclawError(
         f"{name} was not ready within {timeout:g} s: '{check.name}' does not hold ({check.done}).",
-        f"{check.hint} The virtual machine is kept; `vclaw run --name {name}` waits again, "
+        f"{disk}{check.hint} The virtual machine is kept; `vclaw run --name {name}` waits again, "
         f"`vclaw rm {name}` removes it.\nThe end of {source}:\n{log}",
     )
 

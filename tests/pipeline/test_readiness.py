@@ -162,6 +162,24 @@ def test_starts_that_fail_one_after_another_are_not_waited_for_to_the_end(
     assert "unknown key: colour" in caught.value.hint
 
 
+@pytest.mark.parametrize(("free", "full"), [(4096, True), (2**30, False), (None, False)])
+def test_a_full_disk_is_told_whatever_openclaw_says_of_it(
+    world: World,
+    service: list[Unit],
+    monkeypatch: pytest.MonkeyPatch,
+    free: int | None,
+    full: bool,
+) -> None:
+    plain = readiness.guest_report
+    monkeypatch.setattr(
+        readiness, "guest_report", lambda *of: {**(plain(*of) or {}), "disk_free": free}
+    )
+    service += [active(number) for number in (0, 1, 2, 3)]
+    with pytest.raises(VclawError, match="ended 3 times while it started") as caught:
+        wait(world, timeout=1000.0)
+    assert ("The guest's disk is full" in caught.value.hint) is full
+
+
 def test_a_gateway_that_the_guest_cannot_start_anew_is_told_of(
     world: World, service: list[Unit], monkeypatch: pytest.MonkeyPatch
 ) -> None:

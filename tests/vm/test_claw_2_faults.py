@@ -134,7 +134,7 @@ def test_a_claw_boots_with_a_full_disk_to_be_cleared_and_says_why_openclaw_does_
     claw.vclaw("stop", claw.name)
     done = claw.vclaw("start", claw.name, PATIENCE, status=1, minutes=READY_MINUTES)
     assert "'gateway live' does not hold" in done.stderr, show(done)
-    assert "no space left on device" in done.stderr, show(done)
+    assert "The guest's disk is full" in done.stderr, show(done)
     assert claw.row()["status"] == "unhealthy"
     as_root(claw, CLEAR)
     claw.vclaw("start", claw.name, PATIENCE, minutes=READY_MINUTES)

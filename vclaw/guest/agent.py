@@ -41,7 +41,8 @@ IDLE_SECONDS = 0.25
 def status(_request: dict[str, Any]) -> dict[str, Any]:
     """What apply.py did so far, what is true now, and `OPS`.
 
-    Times are in seconds of uptime; of a guest that went on from a saved one, since then.
+    `disk_free` is in bytes, of what others than root may use. Times are in seconds of uptime; of a
+    guest that went on from a saved one, since then.
     """
     try:
         report: dict[str, Any] = json.loads(apply.REPORT.read_text())
@@ -54,6 +55,8 @@ def status(_request: dict[str, Any]) -> dict[str, Any]:
     report["mounts"] = [
         path for path in ("/workspace", "/var/lib/openclaw") if os.path.ismount(path)
     ]
+    disk = os.statvfs("/")
+    report["disk_free"] = disk.f_bavail * disk.f_frsize
     report["ops"] = sorted(OPS)
     return report
 

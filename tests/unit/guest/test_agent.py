@@ -65,7 +65,7 @@ def test_the_status_tells_what_was_applied_and_is_mounted(
     agent: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent["apply"], "REPORT", tmp_path / "report.json")
-    assert agent["status"]({}).keys() == {"uptime", "mounts", "ops"}
+    assert agent["status"]({}).keys() == {"uptime", "mounts", "disk_free", "ops"}
     (tmp_path / "report.json").write_text('{"applied": "g1"}')
     monkeypatch.setattr(os.path, "ismount", lambda path: path == "/workspace")
     status = agent["status"]({})
