@@ -249,10 +249,11 @@ class _Watch:
 
     def _failed(self, what: str) -> VclawError:
         check, name = self.waiting_for, self._paths.root.name
+        disk, log = _about_disk(self._paths), gateway_log(self._paths)
         return VclawError(
             f"The gateway {what}: '{check.name}' does not hold ({check.done}).",
-            f"{_about_disk(self._paths)}The virtual machine is kept; `vclaw start {name}` tries "
-            f"again, once the cause is mended.\nThe end of the gateway's log:\n{gateway_log(self._paths)}",
+            f"{disk}The virtual machine is kept; `vclaw start {name}` tries again, once the cause "
+            f"is mended.\nThe end of the gateway's log:\n{log}",
         )
 
     def _say(self, text: str) -> None:
