@@ -109,6 +109,11 @@ def _notes(paths: TemplatePaths) -> Iterator[tuple[Path, Path]]:
             yield note, Path(os.fsdecode(note.read_bytes()))
 
 
+def _stale_notes(paths: TemplatePaths) -> Iterator[Path]:
+    """Those of claws that do not lie over it, or not any more; or not yet, unless it is locked."""
+    return (note for note, folder in _notes(paths) if not _lies_over(ClawPaths(folder), paths))
+
+
 def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
     if _out_of_sight(claw.root):
         return True  # as far as anybody knows
@@ -167,10 +172,12 @@ def sweep(home: Home) -> None:
     What another process works on is left alone.
     """
     for key in keys(home):
+        paths = home.template(key)
+        if not any(_stale_notes(paths)):
+            continue
         with contextlib.suppress(VclawError, OSError), locked(lock_of(home, key), wait=0.0):
-            for note, folder in _notes(home.template(key)):
-                if not _lies_over(ClawPaths(folder), home.template(key)):
-                    note.unlink()
+            for note in _stale_notes(paths):
+                note.unlink()
     for folder in home.templates.glob(scratch_of(home, "*").root.name):
         key = folder.name.removeprefix(".").removesuffix(layout.SCRATCH)
         with contextlib.suppress(VclawError, OSError), locked(lock_of(home, key), wait=0.0):
