@@ -36,7 +36,7 @@ def merged(
 
 def test_every_option_of_run_is_a_setting() -> None:
     dests = {setting.dest for setting in SETTINGS.values()}
-    assert set(RunOptions.__dataclass_fields__) - {"project_env"} <= dests
+    assert set(RunOptions.__dataclass_fields__) - {"project_env", "may_make"} <= dests
     assert not COMMAND_LINE_ONLY & set(SETTINGS)
 
 
