@@ -88,6 +88,7 @@ def test_a_disk_that_was_full_is_as_before_once_there_is_space(claw: Claw) -> No
     assert claw.row_when_ready()["status"] == "ready"
 
 
+@pytest.mark.full  # a start of the gateway: minutes under emulation
 def test_a_killed_gateway_is_missed_and_comes_back_with_its_state_whole(claw: Claw) -> None:
     pid, before = claw.row()["pid"], main_pid(claw)
     config = (claw.paths.state / "openclaw.json").read_bytes()
