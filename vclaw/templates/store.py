@@ -119,7 +119,7 @@ def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
         return True  # as far as anybody knows
     try:
         made = disk.load(claw.disk_meta)
-    except VclawError:
+    except (VclawError, OSError):  # another user's folder, for one
         return True  # it cannot be known
     if made is None or not made.base:
         return False
@@ -129,7 +129,10 @@ def _lies_over(claw: ClawPaths, paths: TemplatePaths) -> bool:
 
 def _out_of_sight(claw: Path) -> bool:
     """Whether the folder of all claws is gone: it may be on a disk that is not mounted now."""
-    return not claw.parent.is_dir()
+    try:
+        return not claw.parent.is_dir()
+    except OSError:
+        return False  # it is there, and not for this user
 
 
 @contextlib.contextmanager

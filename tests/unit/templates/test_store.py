@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.templates import META, lay_over, plant
-from vclaw import fsutil
+from vclaw import disk, fsutil
 from vclaw.errors import UsageError, VclawError
 from vclaw.paths import Home
 from vclaw.templates import store
@@ -113,10 +113,33 @@ def test_a_claw_that_was_removed_is_forgotten_before_its_folder_may_go(
     assert store.users(template) == [folder]
 
 
+def test_a_claw_in_another_users_folder_is_a_user_and_stops_no_command(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = plant(home, KEY)
+    folder = lay_over(home, "demo", template)
+
+    plain = Path.is_dir
+
+    def closed(path: Path) -> bool:
+        if path.is_relative_to(home.instances):
+            raise PermissionError(13, "Permission denied")
+        return plain(path)
+
+    monkeypatch.setattr(disk, "load", closed)
+    for _ in range(2):
+        store.sweep(home)
+        assert store.users(template) == [folder]
+        with pytest.raises(UsageError, match="the disk of demo lies over it"):
+            store.remove(home, KEY, force=True)
+        monkeypatch.setattr(Path, "is_dir", closed)  # nor is the folder of all claws to be seen
+
+
 def test_a_user_is_not_forgotten_while_another_process_makes_its_disk(home: Home) -> None:
     template = plant(home, KEY)
     store.note_user(template, home.claw("demo"))
-    fsutil.make_folder(home.locks)
+    for folder in (home.instances, home.locks):
+        fsutil.make_folder(folder)
     with store.lock_of(home, KEY).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         store.sweep(home)
