@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from vclaw.tasks import boot, disk, image, ready, runtime, seed, template
 
 from vclaw.config import READY_TIMEOUT_SECS
+from vclaw.home import Home
 from vclaw.model import ClawSpec
-from vclaw.paths import Home
 from vclaw.progress import Progress
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def _templates(home: Home, spec: ClawSpec) -> list[Recipe]:
     from vclaw import runtime as runtimes
     from vclaw.engine import holds
     from vclaw.errors import VclawError
+    from vclaw.home import RuntimePaths
     from vclaw.images import store as images
-    from vclaw.paths import RuntimePaths
     from vclaw.templates import recipe
 
     paths = home.claw(spec.name)

@@ -10,10 +10,11 @@ from vclaw.tasks import template
 from vclaw import disk
 from vclaw.engine import holds, step
 from vclaw.errors import VclawError
+from vclaw.home import Home
 from vclaw.images import store
 from vclaw.lock import locked
 from vclaw.model import ClawSpec
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
 from vclaw.templates import store as kept
 from vclaw.templates.recipe import Recipe

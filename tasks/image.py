@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from vclaw.engine import holds, step
+from vclaw.home import Home
 from vclaw.images import store
 from vclaw.model import ImageRef
-from vclaw.paths import Home
 from vclaw.progress import Progress
 
 

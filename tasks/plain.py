@@ -8,7 +8,7 @@ from typing import Any
 from vclaw.tasks import everything
 
 from vclaw import engine, fsutil
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.progress import for_stderr
 
 _HOME = Home.from_env()

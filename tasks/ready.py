@@ -6,8 +6,8 @@ from typing import Any
 
 from vclaw import readiness
 from vclaw.engine import holds, step
+from vclaw.home import Home
 from vclaw.model import ClawSpec
-from vclaw.paths import Home
 from vclaw.progress import Progress
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from vclaw import seed
 from vclaw.engine import step
+from vclaw.home import Home
 from vclaw.model import ClawSpec
-from vclaw.paths import Home
 
 
 def task(home: Home, spec: ClawSpec) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vclaw.engine import holds, step
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.progress import Progress
 from vclaw.templates import builder, store
 from vclaw.templates.recipe import Recipe

@@ -27,9 +27,9 @@ from typing import Any
 
 from vclaw import config, fsutil, schema, variables
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.lock import locked
 from vclaw.model import NONE
-from vclaw.paths import Home
 from vclaw.project_file import ProjectFile, read_text
 
 STEPS: tuple[schema.Step, ...] = ()

@@ -112,7 +112,7 @@ def _went_on(paths: ClawPaths, told: Machine, held: Sequence[int], progress: Pro
     Raises VclawError where its ports cannot be had, which a boot would not have either.
     """
     from vclaw import disk, hypervisor
-    from vclaw.paths import TemplatePaths
+    from vclaw.home import TemplatePaths
     from vclaw.templates import clone
 
     made = disk.load(paths.disk_meta)
@@ -260,8 +260,8 @@ def state_held(paths: ClawPaths, machine: Machine) -> Iterator[tuple[int, ...]]:
 def root_disk(paths: ClawPaths, machine: Machine) -> RootDisk:
     """The claw's own disk as the hypervisor needs to know it."""
     from vclaw import disk
+    from vclaw.home import TemplatePaths
     from vclaw.hypervisor.machine import DirectBoot, RootDisk
-    from vclaw.paths import TemplatePaths
 
     meta = disk.load(paths.disk_meta)
     if meta is None:

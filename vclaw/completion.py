@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from vclaw.claws import record
-from vclaw.paths import Home
+from vclaw.home import Home
 
 SHELLS = ("bash", "zsh", "fish")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from vclaw import llm, ports, variables
 from vclaw.errors import UsageError
+from vclaw.home import Home
 from vclaw.model import GATEWAY_GUEST_PORT, INTERNET, NETWORKS, ClawSpec, ImageRef, PortForward
-from vclaw.paths import Home, check_socket_length
+from vclaw.paths import check_socket_length
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 """A CLAWID is the guest's hostname (RFC 1123), a folder, and part of a task's name."""

@@ -16,8 +16,9 @@ from vclaw.errors import UsageError, VclawError
 from vclaw.hypervisor.process import boot_id
 
 if TYPE_CHECKING:
+    from vclaw.home import ImagePaths, TemplatePaths
     from vclaw.images.meta import ImageMeta
-    from vclaw.paths import ClawPaths, ImagePaths, TemplatePaths
+    from vclaw.paths import ClawPaths
     from vclaw.progress import Progress, Task
 
 STEPS: tuple[schema.Step, ...] = (
@@ -141,7 +142,7 @@ def create_over(template: TemplatePaths, claw: ClawPaths) -> DiskMeta:
 
 def boot_files(claw: ClawPaths, made: DiskMeta) -> tuple[Path, Path]:
     """Kernel and initrd that a disk boots with directly: a template's lie with it."""
-    from vclaw.paths import TemplatePaths
+    from vclaw.home import TemplatePaths
 
     files = TemplatePaths(Path(made.base)) if made.base else claw
     return files.kernel, files.initrd

@@ -14,9 +14,9 @@ from vclaw.claws import record, status
 from vclaw.config import CPUS_MOST
 from vclaw.doctor import Claw, Facts, Tool
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home, ImagePaths, RuntimePaths
 from vclaw.hypervisor.machine import Accelerator
 from vclaw.model import GATEWAY_GUEST_PORT, INTERNET, OPEN, host_arch
-from vclaw.paths import Home, ImagePaths, RuntimePaths
 from vclaw.progress import Progress
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 from vclaw import disk, runtime
 from vclaw.claws import installed
 from vclaw.errors import VclawError
+from vclaw.home import Home, ImagePaths, RuntimePaths
 from vclaw.images import meta as metas
 from vclaw.images import ubuntu, verify
 from vclaw.images.meta import ImageMeta
-from vclaw.paths import ClawPaths, Home, ImagePaths, RuntimePaths
+from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
 from vclaw.runtime import RuntimeManifest, recipe
 from vclaw.runtime.manifest import lock_digest

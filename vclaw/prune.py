@@ -11,9 +11,10 @@ from pathlib import Path
 from vclaw import boot, crashpoints, disk, fsutil, layout, runtime
 from vclaw.claws import record
 from vclaw.errors import VclawError
+from vclaw.home import Home, ImagePaths
 from vclaw.images import store
 from vclaw.lock import locked
-from vclaw.paths import ClawPaths, Home, ImagePaths
+from vclaw.paths import ClawPaths
 from vclaw.templates import store as templates
 
 DESCRIPTIONS = {"image": "image.json", "runtime": "manifest.json", "template": "template.json"}

@@ -10,8 +10,9 @@ from pathlib import Path
 from tests.bench import sample
 from tests.bench.measure import Result, in_turns, seconds_of, seconds_of_command
 from vclaw import disk
+from vclaw.home import ImagePaths
 from vclaw.images.meta import ImageMeta
-from vclaw.paths import ClawPaths, ImagePaths
+from vclaw.paths import ClawPaths
 from vclaw.progress import Silent
 
 DATA_MIB = 768

@@ -53,8 +53,8 @@ def accelerator() -> str:
     """What a claw runs with here."""
     from vclaw import hypervisor
     from vclaw.errors import UsageError
+    from vclaw.home import Home
     from vclaw.model import host_arch
-    from vclaw.paths import Home
 
     try:
         return hypervisor.current().accelerator(Home.from_env(), host_arch(), 2).name

@@ -13,9 +13,9 @@ from tests.bench.measure import Result, in_turns, seconds_of_command
 from tests.support.wheel import installed
 from vclaw import fsutil
 from vclaw.claws import record
+from vclaw.home import Home
 from vclaw.hypervisor.process import Process, boot_id
 from vclaw.model import ClawSpec, ImageRef, host_arch
-from vclaw.paths import Home
 
 FEW = 10
 

@@ -18,8 +18,9 @@ from typing import Any
 from tests.bench.measure import Result, in_turns, seconds_of_command
 from tests.support.command import VCLAW
 from vclaw import boot, fsutil, hypervisor, readiness
+from vclaw.home import Home, ImagePaths
 from vclaw.model import GATEWAY_GUEST_PORT
-from vclaw.paths import ClawPaths, Home, ImagePaths
+from vclaw.paths import ClawPaths
 
 NAME = "bench"
 ROUNDS = int(os.environ.get("BENCH_RUN_ROUNDS", "3"))

@@ -22,8 +22,9 @@ from tests.support.command import VCLAW
 from tests.support.image_server import ImageServer
 from vclaw import runtime
 from vclaw.fsutil import TEMPORARY
+from vclaw.home import Home
 from vclaw.model import host_arch
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 
 UBUNTU = "ubuntu:24.04"
 

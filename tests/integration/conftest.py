@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import CLOSED_URL
-from vclaw.paths import Home
+from vclaw.home import Home
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import CLOSED_URL, run_vclaw, show
-from vclaw.paths import Home, ImagePaths
+from vclaw.home import Home, ImagePaths
 
 FETCH_SECONDS = 1800
 NAME = "integration-002"

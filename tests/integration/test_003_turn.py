@@ -16,8 +16,8 @@ from tests.support.model_server import ModelServer
 from tests.support.native_gateway import NativeGateway
 from vclaw import proc, runtime
 from vclaw.cli import agent
+from vclaw.home import Home
 from vclaw.model import ClawSpec, ImageRef, host_arch
-from vclaw.paths import Home
 from vclaw.progress import Silent
 
 SECONDS = 600.0

@@ -9,8 +9,8 @@ from typing import Any
 from tests.pipeline.world import World
 from tests.support.templates import META, plant
 from vclaw import boot, disk, hypervisor, runtime
+from vclaw.home import RuntimePaths, TemplatePaths
 from vclaw.images import store as images
-from vclaw.paths import RuntimePaths, TemplatePaths
 from vclaw.progress import Silent
 from vclaw.templates import clone, recipe
 from vclaw.templates.recipe import Recipe

@@ -16,8 +16,8 @@ from tests.support.command import CLOSED_URL
 from vclaw import boot, fsutil, runtime
 from vclaw.claws import prepare
 from vclaw.cli.main import main
+from vclaw.home import ImagePaths, RuntimePaths
 from vclaw.hypervisor.process import Process
-from vclaw.paths import ImagePaths, RuntimePaths
 
 
 def image(world: World) -> ImagePaths:

@@ -21,10 +21,10 @@ from vclaw import boot, fsutil, readiness
 from vclaw.claws import prepare, record
 from vclaw.cli.main import main
 from vclaw.errors import VclawError
+from vclaw.home import Home
 from vclaw.hypervisor.process import start_mark
 from vclaw.images import store
 from vclaw.images.refs import parse
-from vclaw.paths import Home
 from vclaw.progress import Silent
 from vclaw.runtime import builder
 

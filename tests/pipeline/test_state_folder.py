@@ -16,7 +16,7 @@ from vclaw.claws import launch, lifecycle, prepare, record
 from vclaw.cli.main import main
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.progress import Silent
 
 

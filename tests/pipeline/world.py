@@ -17,8 +17,9 @@ from vclaw.tasks import pipeline
 
 from vclaw import boot, engine, ports, runtime
 from vclaw.claws import prepare, record
+from vclaw.home import Home
 from vclaw.model import OPEN, ClawSpec, ImageRef, host_arch
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 from vclaw.progress import Silent
 from vclaw.runtime.manifest import RuntimeManifest, dump, lock_digest
 
@@ -186,7 +187,7 @@ def small_image(root: Path) -> ImageRef:
 
 def small_runtime(paths: object, version: str, arch: str, progress: object) -> RuntimeManifest:  # noqa: ARG001
     """In place of the minutes that npm takes: a disk of a few bytes and its true manifest."""
-    from vclaw.paths import RuntimePaths
+    from vclaw.home import RuntimePaths
 
     assert isinstance(paths, RuntimePaths)
     paths.root.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,9 @@ from typing import Any
 from tests.support.command import run_vclaw, show
 from vclaw import channel, identity
 from vclaw.claws import record
+from vclaw.home import Home
 from vclaw.model import ClawSpec
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 
 MINUTES = 60.0
 SSH_SECONDS = 120.0

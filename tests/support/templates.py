@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vclaw import disk, fsutil, schema
-from vclaw.paths import Home, TemplatePaths
+from vclaw.home import Home, TemplatePaths
 from vclaw.seed import SIZE_STEP
 from vclaw.templates import store
 from vclaw.templates.store import TemplateMeta

@@ -11,7 +11,7 @@ from vclaw import approvals, project_file
 from vclaw.approvals import Reach
 from vclaw.cli import run as run_verb
 from vclaw.errors import UsageError, VclawError
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.project_file import ProjectFile
 from vclaw.settings import Setting
 

@@ -21,12 +21,13 @@ from vclaw.cli import run as run_verb
 from vclaw.cli.main import VERBS, main
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.hypervisor.machine import Machine, RootDisk, Share
 from vclaw.hypervisor.qemu import argv
 from vclaw.identity import Identity
 from vclaw.images import refs
 from vclaw.model import PortForward
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 
 
 @pytest.fixture

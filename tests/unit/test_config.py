@@ -14,8 +14,8 @@ import pytest
 from vclaw import config, ports
 from vclaw.config import Chooser, RunOptions
 from vclaw.errors import UsageError
+from vclaw.home import Home
 from vclaw.model import GATEWAY_GUEST_PORT, ClawSpec, ImageRef, PortForward
-from vclaw.paths import Home
 
 IMAGE = ImageRef("debian", "12", "amd64")
 

@@ -15,9 +15,10 @@ import pytest
 
 from vclaw import disk, fsutil
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import ImagePaths
 from vclaw.hypervisor.process import boot_id
 from vclaw.images.meta import ImageMeta
-from vclaw.paths import ClawPaths, ImagePaths
+from vclaw.paths import ClawPaths
 from vclaw.progress import Silent
 
 MIB = 2**20

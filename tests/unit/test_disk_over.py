@@ -16,7 +16,8 @@ from tests.unit.hypervisor.test_argv import MACHINE
 from tests.unit.test_disk import meta
 from vclaw import boot, crashpoints, disk, fsutil, schema
 from vclaw.errors import VclawError
-from vclaw.paths import ClawPaths, Home, ImagePaths, TemplatePaths
+from vclaw.home import Home, ImagePaths, TemplatePaths
+from vclaw.paths import ClawPaths
 from vclaw.progress import Silent
 from vclaw.templates import clone
 

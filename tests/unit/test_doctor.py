@@ -13,8 +13,8 @@ from tests.unit.golden import check
 from vclaw import doctor, fsutil, hostfacts
 from vclaw.cli.doctor import text
 from vclaw.doctor import Claw, Facts, Finding, Tool
+from vclaw.home import Home
 from vclaw.hypervisor.machine import Accelerator
-from vclaw.paths import Home
 from vclaw.progress import Silent
 
 GOLDEN = Path(__file__).with_name("golden_looking")

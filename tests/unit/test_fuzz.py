@@ -16,11 +16,12 @@ from tests.support.strategies import SPEC, only, quick, texts, values
 from vclaw import boot, disk, identity, runtime, schema, timeline
 from vclaw.claws import installed, record
 from vclaw.errors import VclawError
+from vclaw.home import ImagePaths, RuntimePaths
 from vclaw.hypervisor.machine import Machine, Share
 from vclaw.hypervisor.process import Process
 from vclaw.identity import Identity
 from vclaw.images import formats, http, meta, ubuntu, verify
-from vclaw.paths import ClawPaths, ImagePaths, RuntimePaths
+from vclaw.paths import ClawPaths
 from vclaw.timeline import Stage
 
 READERS: dict[str, Callable[[Path], object]] = {

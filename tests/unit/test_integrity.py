@@ -16,12 +16,13 @@ from tests.support.image_server import ImageServer, Key, qcow2
 from vclaw import disk, fsutil, integrity
 from vclaw.claws import installed, record
 from vclaw.cli.main import main
+from vclaw.home import Home, ImagePaths, RuntimePaths
 from vclaw.images import digests, store
 from vclaw.images import meta as metas
 from vclaw.images.meta import ImageMeta
 from vclaw.integrity import Check
 from vclaw.model import ClawSpec, ImageRef, host_arch
-from vclaw.paths import ClawPaths, Home, ImagePaths, RuntimePaths
+from vclaw.paths import ClawPaths
 from vclaw.progress import Silent
 from vclaw.runtime import recipe
 from vclaw.runtime.manifest import RuntimeManifest, dump, lock_digest

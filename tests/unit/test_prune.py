@@ -16,9 +16,10 @@ from tests.support.templates import lay_over, plant
 from vclaw import boot, fsutil, prune, runtime
 from vclaw.claws import record
 from vclaw.cli import main
+from vclaw.home import Home
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.model import ClawSpec, ImageRef, host_arch
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 from vclaw.prune import Found, Uses
 from vclaw.templates import store as templates
 

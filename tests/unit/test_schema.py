@@ -13,8 +13,9 @@ import pytest
 from vclaw import approvals, disk, identity, runtime, schema
 from vclaw.claws import glance, record
 from vclaw.errors import VclawError
+from vclaw.home import Home, ImagePaths, RuntimePaths
 from vclaw.images import meta
-from vclaw.paths import ClawPaths, Home, ImagePaths, RuntimePaths
+from vclaw.paths import ClawPaths
 from vclaw.project_file import ProjectFile
 
 

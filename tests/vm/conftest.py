@@ -18,7 +18,7 @@ from tests.support.command import CLOSED_URL, run_vclaw, show
 from tests.support.model_server import MODEL, ModelServer
 from tests.support.services import two_services
 from vclaw import ports
-from vclaw.paths import Home
+from vclaw.home import Home
 
 NAME = "tests-debian"
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support import leaks
 from tests.support.claw import Claw
 from tests.support.command import VCLAW, run_vclaw
-from vclaw.paths import Home
+from vclaw.home import Home
 
 pytestmark = pytest.mark.vm
 

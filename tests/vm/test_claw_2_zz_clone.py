@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.claw import Claw
 from vclaw import disk, fsutil, hypervisor
-from vclaw.paths import Home
+from vclaw.home import Home
 
 pytestmark = pytest.mark.vm
 

@@ -19,9 +19,9 @@ from tests.support.claw import Claw
 from tests.support.command import run_vclaw
 from tests.support.image_server import ImageServer
 from vclaw import gateway
+from vclaw.home import Home
 from vclaw.images import refs
 from vclaw.model import host_arch
-from vclaw.paths import Home
 
 pytestmark = [
     pytest.mark.vm,

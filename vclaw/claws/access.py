@@ -5,7 +5,8 @@ from __future__ import annotations
 from vclaw import boot, hypervisor
 from vclaw.claws import glance, record
 from vclaw.claws.glance import Brief
-from vclaw.paths import ClawPaths, Home
+from vclaw.home import Home
+from vclaw.paths import ClawPaths
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:

@@ -19,10 +19,11 @@ from vclaw import boot, config, crashpoints, disk, fsutil, hypervisor, identity,
 from vclaw.claws import launch, lifecycle, prepare, record, saved, todisk
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home, TemplatePaths
 from vclaw.hypervisor.machine import Machine, Share
 from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.model import ClawSpec, PortForward
-from vclaw.paths import ClawPaths, Home, TemplatePaths, check_socket_length
+from vclaw.paths import ClawPaths, check_socket_length
 from vclaw.progress import Progress
 from vclaw.templates import store
 

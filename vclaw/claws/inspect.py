@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from vclaw import __version__, boot, disk, fsutil, identity, readiness, runtime, timeline
 from vclaw.claws import record, saved, status
 from vclaw.errors import VclawError
+from vclaw.home import Home
 from vclaw.images import meta as image_meta
 from vclaw.model import GATEWAY_GUEST_PORT, ClawSpec
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vclaw import __version__, fsutil, runtime, schema
-from vclaw.paths import ClawPaths, RuntimePaths
+from vclaw.home import RuntimePaths
+from vclaw.paths import ClawPaths
 
 STEPS: tuple[schema.Step, ...] = ()
 """What brings an older installed.json up to date; see `vclaw.schema`."""

@@ -10,10 +10,10 @@ from vclaw.claws import prepare, record, status
 from vclaw.claws.prepare import Prepared
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.images import store
 from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.model import ClawSpec
-from vclaw.paths import Home
 from vclaw.progress import Progress
 from vclaw.tasks import image, pipeline
 from vclaw.templates import store as templates

@@ -24,10 +24,11 @@ from vclaw import (
 from vclaw.claws import access, permissions, record, saved
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.hypervisor.machine import Machine, Share
 from vclaw.lock import BUSY_SECONDS, locked
 from vclaw.model import OPEN, ClawSpec, ImageRef
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 from vclaw.progress import Progress
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from vclaw import fsutil, schema
 from vclaw.claws import glance
 from vclaw.errors import UsageError, VclawError
-from vclaw.paths import ClawPaths, Home
+from vclaw.home import Home
+from vclaw.paths import ClawPaths
 
 TYPE_CHECKING = False  # typing's own takes long to import
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from vclaw import boot, fsutil, gateway, hypervisor, openclaw
 from vclaw.claws import record, saved
 from vclaw.errors import VclawError
+from vclaw.home import Home
 from vclaw.hypervisor.process import boot_id
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 from vclaw.templates import clone
 
 ASK_SECONDS = 0.4

@@ -12,7 +12,7 @@ from vclaw.claws import access
 from vclaw.cli import output
 from vclaw.cli.openclaw import LAUNCHER
 from vclaw.errors import UsageError, VclawError
-from vclaw.paths import Home
+from vclaw.home import Home
 
 EXAMPLES = """\
 The agent works in /workspace; its turns are one conversation.

@@ -7,7 +7,8 @@ import argparse
 from vclaw import approvals, project_file
 from vclaw.cli import run as run_verb
 from vclaw.errors import UsageError
-from vclaw.paths import Home, absolute
+from vclaw.home import Home
+from vclaw.paths import absolute
 from vclaw.project_file import FILE_NAME
 
 EXAMPLES = """\

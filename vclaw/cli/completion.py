@@ -6,7 +6,7 @@ import argparse
 
 from vclaw import completion
 from vclaw.errors import UsageError
-from vclaw.paths import Home
+from vclaw.home import Home
 
 EXAMPLES = """\
 It completes verbs, flags, files, the CLAWIDs there are and image references.

@@ -7,7 +7,7 @@ import sys
 
 from vclaw.cli import output, project
 from vclaw.cli import run as run_verb
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.project_file import FILE_NAME
 from vclaw.settings import Row
 

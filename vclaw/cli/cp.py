@@ -12,8 +12,8 @@ from pathlib import Path
 from vclaw import ssh, transfer
 from vclaw.claws import access
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.openclaw import WORKSPACE_DIR
-from vclaw.paths import Home
 
 EXAMPLES = """\
 One of SRC and DST is CLAWID:PATH; a PATH that is not absolute is below /workspace, and ~/ is the

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from vclaw import doctor, hostfacts
 from vclaw.cli import output
 from vclaw.doctor import Finding
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.progress import for_stderr
 
 EXAMPLES = """\

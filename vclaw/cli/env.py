@@ -13,7 +13,8 @@ from vclaw.cli import output
 from vclaw.cli.parser import Help
 from vclaw.config import READY_TIMEOUT_SECS
 from vclaw.errors import UsageError
-from vclaw.paths import ClawPaths, Home
+from vclaw.home import Home
+from vclaw.paths import ClawPaths
 from vclaw.progress import for_stderr
 
 EXAMPLES = """\

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if tty and not sys.stdin.isatty():
         raise UsageError("-t needs a terminal, and standard input is none.", "Leave out -t.")
     from vclaw.claws import access
-    from vclaw.paths import Home
+    from vclaw.home import Home
 
     paths, spec = access.running(Home.from_env(), args.clawid)
     return ssh.run(paths, spec, words, tty=tty)

@@ -10,7 +10,8 @@ from vclaw.claws.prepare import Prepared
 from vclaw.cli import output, start
 from vclaw.cli import run as run_verb
 from vclaw.errors import UsageError
-from vclaw.paths import ClawPaths, Home
+from vclaw.home import Home
+from vclaw.paths import ClawPaths
 from vclaw.progress import for_stderr
 
 COUNT_MOST = 100

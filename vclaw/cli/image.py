@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from vclaw import progress
 from vclaw.errors import UsageError
+from vclaw.home import Home, ImagePaths
 from vclaw.images import catalogue, refs, store
 from vclaw.images.meta import ImageMeta
 from vclaw.model import ImageRef, host_arch
-from vclaw.paths import Home, ImagePaths
 
 EXAMPLES = """\
 examples:

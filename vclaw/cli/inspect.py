@@ -7,7 +7,7 @@ from typing import Any
 
 from vclaw.claws import inspect, record
 from vclaw.cli import output
-from vclaw.paths import Home
+from vclaw.home import Home
 
 EXAMPLES = """\
 The parts: spec (what was asked for), ports, paths, process, machine, image, disk and runtime

@@ -14,7 +14,7 @@ from typing import IO
 from vclaw import channel, ssh
 from vclaw.claws import access, record
 from vclaw.errors import UsageError
-from vclaw.paths import Home
+from vclaw.home import Home
 
 UNITS = {"gateway": "openclaw.service", "bootstrap": "vclaw-seed.service"}
 """Logs that the guest's journal keeps -> the unit."""

@@ -10,7 +10,7 @@ from vclaw import fsutil, identity, openclaw
 from vclaw.claws import access
 from vclaw.cli import output
 from vclaw.errors import VclawError
-from vclaw.paths import Home
+from vclaw.home import Home
 
 EXAMPLES = """\
 The address holds the token: who has it works with your claw. With --browser it is opened by way

@@ -7,7 +7,7 @@ import argparse
 from vclaw import ssh
 from vclaw.claws import access
 from vclaw.cli import exec as exec_verb
-from vclaw.paths import Home
+from vclaw.home import Home
 
 LAUNCHER = ("sudo", "-n", "/bin/sh", "/run/vclaw/seed/vclaw/openclaw.sh")
 """Runs OpenClaw's command line with the gateway's environment; see vclaw/guest/openclaw.sh."""

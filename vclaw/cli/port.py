@@ -8,7 +8,7 @@ from vclaw import ports
 from vclaw.claws import record
 from vclaw.cli import output
 from vclaw.cli.parser import Help
-from vclaw.paths import Home
+from vclaw.home import Home
 
 EXAMPLES = """\
 examples:

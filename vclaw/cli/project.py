@@ -18,8 +18,8 @@ from vclaw.claws import record
 from vclaw.cli import output
 from vclaw.config import RunOptions
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.model import INTERNET, ClawSpec
-from vclaw.paths import Home
 from vclaw.project_file import FILE_NAME, ProjectFile
 from vclaw.settings import Merged, Row, Setting, merge
 

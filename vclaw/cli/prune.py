@@ -7,7 +7,7 @@ from typing import Any
 
 from vclaw import prune
 from vclaw.cli import output
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.prune import Item
 
 EXAMPLES = """\

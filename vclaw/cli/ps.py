@@ -67,7 +67,7 @@ def _claws() -> list[dict[str, Any]]:
     """What is true of each, as JSON has it."""
     if glance.unfinished(f"{layout.cache_folder()}/{layout.TEMPLATES}"):
         # Root's maker of a template, when it is killed, leaves a guest that is no claw.
-        from vclaw.paths import Home
+        from vclaw.home import Home
         from vclaw.templates import store
 
         store.sweep(Home.from_env())
@@ -77,7 +77,7 @@ def _claws() -> list[dict[str, Any]]:
         from dataclasses import asdict
 
         from vclaw.claws import status
-        from vclaw.paths import Home
+        from vclaw.home import Home
 
         rows |= {claw.name: asdict(claw) for claw in status.all_of(Home.from_env(), unknown)}
     # One that is None still was removed while it was looked at: it is no claw any more.

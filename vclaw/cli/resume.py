@@ -8,7 +8,7 @@ from vclaw.claws import lifecycle, record
 from vclaw.claws.prepare import Prepared
 from vclaw.cli import run as run_verb
 from vclaw.cli import start
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.progress import for_stderr
 
 

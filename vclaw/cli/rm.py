@@ -9,7 +9,8 @@ from pathlib import Path
 from vclaw.claws import lifecycle, record
 from vclaw.cli import output
 from vclaw.errors import UsageError
-from vclaw.paths import Home, absolute
+from vclaw.home import Home
+from vclaw.paths import absolute
 from vclaw.progress import for_stderr
 from vclaw.templates import store as templates
 

@@ -13,8 +13,8 @@ from vclaw.claws.prepare import Prepared
 from vclaw.cli import output, project
 from vclaw.config import READY_TIMEOUT_SECS
 from vclaw.errors import UsageError
+from vclaw.home import Home
 from vclaw.openclaw import WORKSPACE_DIR
-from vclaw.paths import Home
 from vclaw.progress import for_stderr
 from vclaw.settings import Setting, from_parser
 

@@ -7,7 +7,7 @@ import argparse
 from vclaw import ssh
 from vclaw.claws import access
 from vclaw.cli.exec import on_terminal
-from vclaw.paths import Home
+from vclaw.home import Home
 
 EXAMPLES = """\
 The shell is the guest's bash, in /workspace. Without a terminal it reads a script.

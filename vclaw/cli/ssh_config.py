@@ -6,7 +6,7 @@ import argparse
 
 from vclaw import ssh
 from vclaw.claws import record
-from vclaw.paths import Home
+from vclaw.home import Home
 
 EXAMPLES = """\
 It is printed for a stopped claw too. The port may be another one after `vclaw run`.

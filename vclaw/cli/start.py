@@ -7,7 +7,7 @@ import argparse
 from vclaw.claws import launch, record
 from vclaw.cli import run as run_verb
 from vclaw.config import READY_TIMEOUT_SECS, again
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.progress import for_stderr
 
 EXAMPLES = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vclaw.claws import lifecycle, record
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.progress import for_stderr
 
 EXAMPLES = """\

@@ -7,7 +7,7 @@ from typing import Any
 
 from vclaw import fsutil, prune
 from vclaw.cli import output
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.templates import store
 from vclaw.templates.store import Entry
 

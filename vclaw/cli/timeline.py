@@ -10,7 +10,7 @@ from vclaw import fsutil, timeline
 from vclaw.claws import record
 from vclaw.cli import output
 from vclaw.errors import UsageError
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.timeline import Record
 
 EXAMPLES = """\

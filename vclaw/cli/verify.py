@@ -11,8 +11,8 @@ from vclaw import integrity
 from vclaw.claws import record
 from vclaw.cli import output
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home, ImagePaths
 from vclaw.images import store
-from vclaw.paths import Home, ImagePaths
 from vclaw.progress import Progress, for_stderr
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from typing import IO
 
+    from vclaw.home import Home
     from vclaw.hypervisor.child import Child
     from vclaw.hypervisor.machine import Accelerator, Machine, Memory, RootDisk
     from vclaw.hypervisor.process import Process
     from vclaw.model import PortForward
-    from vclaw.paths import ClawPaths, Home
+    from vclaw.paths import ClawPaths
 
     Spawn = Callable[[list[str], IO[bytes]], Child]
 

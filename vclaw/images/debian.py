@@ -15,9 +15,9 @@ from pathlib import Path
 
 from vclaw import fsutil, proc, seed
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import ImagePaths
 from vclaw.images import catalogue
 from vclaw.model import ImageRef, host_arch
-from vclaw.paths import ImagePaths
 from vclaw.progress import Progress
 
 LABEL = "vclaw-root"

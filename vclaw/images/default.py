@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 
 from vclaw.errors import VclawError
+from vclaw.home import Home
 from vclaw.images import catalogue, refs, store, ubuntu
 from vclaw.model import ImageRef
-from vclaw.paths import Home
 
 ANSWER_SECONDS = 4.0
 """How long the image server gets to answer."""

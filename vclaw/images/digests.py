@@ -8,7 +8,7 @@ from typing import Any
 
 from vclaw import fsutil, lock
 from vclaw.errors import VclawError
-from vclaw.paths import Home
+from vclaw.home import Home
 
 MAX_ENTRIES = 64
 """Files that are remembered; the oldest is forgotten first."""

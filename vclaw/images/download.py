@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from vclaw import crashpoints, fsutil
 from vclaw.errors import VclawError
+from vclaw.home import ImagePaths
 from vclaw.images.http import Client, TransientError, unreachable
-from vclaw.paths import ImagePaths
 from vclaw.progress import Progress, Task
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import os
 
 from vclaw import fsutil
 from vclaw.errors import VclawError
+from vclaw.home import ImagePaths
 from vclaw.images import formats
 from vclaw.model import ImageRef
-from vclaw.paths import ImagePaths
 from vclaw.progress import Progress
 
 CHUNK = 2**20

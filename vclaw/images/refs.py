@@ -8,9 +8,10 @@ import os
 import re
 
 from vclaw.errors import UsageError
+from vclaw.home import Home
 from vclaw.images import catalogue, digests, formats
 from vclaw.model import ARCHES, ImageRef, host_arch
-from vclaw.paths import Home, absolute
+from vclaw.paths import absolute
 
 SERIAL = re.compile(r"(\d{4})(\d{2})(\d{2})(\.\d{1,3})?", re.ASCII)
 """The date of an image's build, and a number where there was more than one that day."""

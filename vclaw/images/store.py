@@ -11,12 +11,12 @@ from pathlib import Path
 
 from vclaw import crashpoints, fsutil, lock, schema
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home, ImagePaths
 from vclaw.images import debian, digests, formats, local, ubuntu
 from vclaw.images import meta as metas
 from vclaw.images.http import Client
 from vclaw.images.meta import ImageMeta
 from vclaw.model import ImageRef
-from vclaw.paths import Home, ImagePaths
 from vclaw.progress import Progress
 
 

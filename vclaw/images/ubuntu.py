@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import ImagePaths
 from vclaw.images import catalogue, download, verify
 from vclaw.images.http import Client, StatusError
 from vclaw.model import ImageRef
-from vclaw.paths import ImagePaths, absolute
+from vclaw.paths import absolute
 from vclaw.progress import Progress
 
 SERVER = "https://cloud-images.ubuntu.com"

@@ -14,8 +14,8 @@ from typing import Any
 
 from vclaw import fsutil, layout, proc, schema
 from vclaw.errors import VclawError
+from vclaw.home import Home, RuntimePaths
 from vclaw.lock import locked
-from vclaw.paths import Home, RuntimePaths
 from vclaw.progress import Progress
 from vclaw.runtime import compile_cache, npm, recipe, versions
 from vclaw.runtime import manifest as manifests

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from vclaw.errors import UsageError, VclawError
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.runtime import npm, recipe
 
 _HINT = (

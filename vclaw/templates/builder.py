@@ -20,10 +20,11 @@ from vclaw import (
     seed,
 )
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home, TemplatePaths
 from vclaw.hypervisor.machine import Machine, Memory
 from vclaw.images import store as images
 from vclaw.lock import locked
-from vclaw.paths import ClawPaths, Home, TemplatePaths, check_socket_length
+from vclaw.paths import ClawPaths, check_socket_length
 from vclaw.progress import Progress
 from vclaw.templates import recipe, store
 from vclaw.templates.recipe import Recipe

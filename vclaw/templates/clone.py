@@ -21,8 +21,9 @@ from typing import Any
 from vclaw import boot, channel, crashpoints, fsutil, hypervisor
 from vclaw.claws import installed
 from vclaw.errors import VclawError
+from vclaw.home import TemplatePaths
 from vclaw.hypervisor.machine import Memory
-from vclaw.paths import ClawPaths, TemplatePaths
+from vclaw.paths import ClawPaths
 from vclaw.templates import memory, store
 
 FRESH, BEGUN, DONE = "fresh", "begun", "done"

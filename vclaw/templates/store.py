@@ -11,8 +11,9 @@ from pathlib import Path
 
 from vclaw import boot, crashpoints, disk, fsutil, layout, schema
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home, TemplatePaths
 from vclaw.lock import BUSY_SECONDS, locked
-from vclaw.paths import ClawPaths, Home, TemplatePaths
+from vclaw.paths import ClawPaths
 
 STEPS: tuple[schema.Step, ...] = ()
 """What brings an older template.json up to date; see `vclaw.schema`."""

@@ -14,8 +14,9 @@ from tests.support import sshd
 from vclaw import fsutil
 from vclaw.claws import glance, record, status
 from vclaw.cli import ps
+from vclaw.home import Home
 from vclaw.model import ClawSpec, ImageRef, PortForward
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 
 REPOSITORY = Path(__file__).parents[3]
 

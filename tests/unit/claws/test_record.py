@@ -10,8 +10,9 @@ import pytest
 
 from vclaw.claws import glance, record, status
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.model import NONE, ClawSpec, ImageRef, PortForward
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 
 SPEC = ClawSpec(
     name="demo",

@@ -13,9 +13,10 @@ import pytest
 from tests.support import sshd
 from vclaw import boot, ssh
 from vclaw.claws import access, record
+from vclaw.home import Home
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.model import ClawSpec
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 
 NAME = "demo"
 

@@ -12,7 +12,8 @@ import pytest
 from tests.support.command import VCLAW
 from vclaw.cli import logs
 from vclaw.cli.main import main
-from vclaw.paths import ClawPaths, Home
+from vclaw.home import Home
+from vclaw.paths import ClawPaths
 
 
 @pytest.mark.parametrize(

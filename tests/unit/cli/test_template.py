@@ -11,7 +11,7 @@ import pytest
 from tests.support.templates import lay_over, plant
 from vclaw import completion
 from vclaw.cli import main
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.templates import store
 
 KEY = "debian_12-0123456789"

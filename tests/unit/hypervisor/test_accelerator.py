@@ -12,9 +12,9 @@ import pytest
 
 from vclaw import proc
 from vclaw.errors import UsageError
+from vclaw.home import Home
 from vclaw.hypervisor.qemu import accelerator
 from vclaw.hypervisor.qemu.accelerator import Accelerator, Host, Outcome
-from vclaw.paths import Home
 
 QEMU = shutil.which("qemu-system-x86_64") or ""
 needs_qemu = pytest.mark.skipif(not QEMU, reason="qemu-system-x86_64 is not installed")

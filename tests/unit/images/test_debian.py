@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.images import debian, refs, store
 from vclaw.model import host_arch
-from vclaw.paths import Home
 from vclaw.progress import Silent
 
 ROOT = debian.Tools(Path("/bin/mmdebstrap"), Path("/sbin/mke2fs"), Path("/bin/tar"), None)

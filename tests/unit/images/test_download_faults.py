@@ -15,10 +15,10 @@ import pytest
 
 from tests.support.image_server import Fault, ImageServer, qcow2
 from vclaw.errors import VclawError
+from vclaw.home import Home
 from vclaw.images import http, store
 from vclaw.images.meta import ImageMeta
 from vclaw.model import ImageRef, host_arch
-from vclaw.paths import Home
 from vclaw.progress import Silent
 
 IMAGE = qcow2(3 * 2**30, random.Random(2).randbytes(3 * 2**20 + 7))

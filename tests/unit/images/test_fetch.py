@@ -14,11 +14,11 @@ import pytest
 from tests.support.image_server import Fault, ImageServer, Key, qcow2
 from vclaw import fsutil
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.images import default, http, local, refs, store, verify
 from vclaw.images.download import WrongDigestError
 from vclaw.images.meta import ImageMeta
 from vclaw.model import ImageRef, host_arch
-from vclaw.paths import Home
 from vclaw.progress import Silent
 
 IMAGE = qcow2(3 * 2**30, random.Random(1).randbytes(3 * 2**20 + 7))

@@ -15,10 +15,10 @@ from tests.support.command import VCLAW
 from tests.support.image_server import Fault, ImageServer, Key, qcow2
 from vclaw.cli import main
 from vclaw.errors import VclawError
+from vclaw.home import Home, ImagePaths
 from vclaw.images import debian, http, store
 from vclaw.images.debian import Tools
 from vclaw.model import ImageRef, host_arch
-from vclaw.paths import Home, ImagePaths
 from vclaw.progress import Silent
 
 OLD, NEW = qcow2(payload=b"old" * 1000), qcow2(payload=b"newer" * 1000)

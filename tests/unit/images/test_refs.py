@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.image_server import qcow2
 from vclaw.errors import UsageError
+from vclaw.home import Home
 from vclaw.images import digests, refs
 from vclaw.model import ImageRef
-from vclaw.paths import Home
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 
 from vclaw import fsutil
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.model import host_arch
-from vclaw.paths import Home
 from vclaw.progress import Silent
 from vclaw.runtime import builder, npm, recipe, versions
 from vclaw.runtime import manifest as manifests

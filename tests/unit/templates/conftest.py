@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vclaw.paths import Home
+from vclaw.home import Home
 
 
 @pytest.fixture

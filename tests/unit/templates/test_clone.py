@@ -10,8 +10,9 @@ import pytest
 from tests.support.templates import META, lay_over, plant
 from vclaw import channel, fsutil
 from vclaw.errors import VclawError
+from vclaw.home import Home, TemplatePaths
 from vclaw.hypervisor.qemu import Qemu
-from vclaw.paths import ClawPaths, Home, TemplatePaths
+from vclaw.paths import ClawPaths
 from vclaw.templates import clone, memory
 
 KEY = "debian_12-0123456789"

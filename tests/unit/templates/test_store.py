@@ -11,7 +11,7 @@ import pytest
 from tests.support.templates import META, lay_over, plant
 from vclaw import disk, fsutil
 from vclaw.errors import UsageError, VclawError
-from vclaw.paths import Home
+from vclaw.home import Home
 from vclaw.templates import store
 
 KEY = "debian_12-0123456789"

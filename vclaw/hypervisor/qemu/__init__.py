@@ -9,13 +9,14 @@ from typing import IO, TYPE_CHECKING
 
 from vclaw import crashpoints, proc
 from vclaw.errors import VclawError
+from vclaw.home import Home
 from vclaw.hypervisor import Hypervisor
 from vclaw.hypervisor.machine import Accelerator, Machine, Memory, RootDisk
 from vclaw.hypervisor.process import Process, start_mark
 from vclaw.hypervisor.qemu import argv as command_line
 from vclaw.hypervisor.qemu import qmp
 from vclaw.model import PortForward
-from vclaw.paths import ClawPaths, Home
+from vclaw.paths import ClawPaths
 
 if TYPE_CHECKING:
     from vclaw.hypervisor import Spawn

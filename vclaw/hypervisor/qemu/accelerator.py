@@ -13,9 +13,9 @@ from typing import Any
 
 from vclaw import fsutil, proc
 from vclaw.errors import UsageError, VclawError
+from vclaw.home import Home
 from vclaw.hypervisor.machine import Accelerator
 from vclaw.model import host_arch
-from vclaw.paths import Home
 
 KVM = Path("/dev/kvm")
 
