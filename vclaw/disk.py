@@ -18,7 +18,7 @@ from vclaw.hypervisor.process import boot_id
 if TYPE_CHECKING:
     from vclaw.home import ImagePaths, TemplatePaths
     from vclaw.images.meta import ImageMeta
-    from vclaw.paths import ClawPaths
+    from vclaw.paths import BootFolder, ClawPaths
     from vclaw.progress import Progress, Task
 
 STEPS: tuple[schema.Step, ...] = (
@@ -110,8 +110,7 @@ def create(
         _grow(target, meta.format, size)
     crashpoints.reach("disk.placed")
     if meta.boot == "kernel":
-        for source, beside in ((image.kernel, claw.kernel), (image.initrd, claw.initrd)):
-            fsutil.write_atomic(beside, source.read_bytes())
+        copy_boot_files(image, claw, sync=not host_boot)
     made = _describe(meta, size, host_boot)
     _save(claw, made)
     return made
@@ -138,6 +137,16 @@ def create_over(template: TemplatePaths, claw: ClawPaths) -> DiskMeta:
     made = replace(under, format="qcow2", base=str(template.root), unsynced="")
     _save(claw, made)
     return made
+
+
+def copy_boot_files(source: BootFolder, target: BootFolder, *, sync: bool) -> None:
+    """Copy the kernel and the initrd that lie beside a disk, where it has them."""
+    from vclaw.progress import Silent
+
+    for old, new in ((source.kernel, target.kernel), (source.initrd, target.initrd)):
+        if old.exists():
+            with fsutil.replacing(new, sync=sync) as temporary:
+                copy(old, temporary, Silent())
 
 
 def boot_files(claw: ClawPaths, made: DiskMeta) -> tuple[Path, Path]:
@@ -182,7 +191,9 @@ def settle(claw: ClawPaths) -> None:
     except VclawError:
         return
     if made is not None and made.unsynced:
-        fsutil.sync_file(claw.disk)
+        beside = (claw.kernel, claw.initrd) if made.boot == "kernel" else ()
+        for file in (claw.disk, *beside):
+            fsutil.sync_file(file)
         _save(claw, replace(made, unsynced=""))
 
 

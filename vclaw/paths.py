@@ -40,7 +40,10 @@ class BootFolder(Folder):
 
     @property
     def kernel(self) -> Path:
-        """The kernel for direct boot; not there where firmware finds a boot loader."""
+        """The kernel for direct boot, as it is installed or unpacked (see `images.vmlinux`).
+
+        Not there where firmware finds a boot loader.
+        """
         return self.root / "vmlinuz"
 
     @property

@@ -288,6 +288,19 @@ def test_a_settled_copy_outlives_a_restart_of_the_host_and_another_is_made_again
     assert claw.disk.stat().st_ino == second
 
 
+def test_settling_writes_out_all_that_a_boot_reads(
+    image: ImagePaths, claw: ClawPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image.kernel.write_bytes(b"kernel")
+    image.initrd.write_bytes(b"initrd")
+    disk.create(image, meta(boot="kernel"), claw, 1, Silent())
+    synced: list[Path] = []
+    monkeypatch.setattr(fsutil, "sync_file", synced.append)
+    disk.settle(claw)
+    assert synced[:3] == [claw.disk, claw.kernel, claw.initrd]
+    assert (claw.kernel.read_bytes(), claw.initrd.read_bytes()) == (b"kernel", b"initrd")
+
+
 def test_only_the_owner_can_read_the_disk(image: ImagePaths, claw: ClawPaths) -> None:
     disk.create(image, meta(), claw, 1, Silent())
     assert claw.disk.stat().st_mode & 0o777 == 0o600

@@ -167,9 +167,7 @@ def _copy_disk(home: Home, source: ClawPaths, twin: ClawPaths, progress: Progres
             store.note_user(template, twin)
         with fsutil.replacing(twin.disk, mode=0o600) as target:
             disk.copy(source.disk, target, progress)
-        for old, new in ((source.kernel, twin.kernel), (source.initrd, twin.initrd)):
-            if old.exists():
-                fsutil.write_atomic(new, old.read_bytes())
+        disk.copy_boot_files(source, twin, sync=True)
         fsutil.write_json(twin.disk_meta, schema.to_json(replace(made, unsynced=""), disk.STEPS))
 
 

@@ -1,7 +1,7 @@
 """Builds Debian images from Debian packages with mmdebstrap; no image server is needed.
 
 The result is a raw ext4 file system without a partition table, booted with the kernel and
-initrd that are copied out of it.
+initrd that are copied out of it; the kernel is unpacked where that can be.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from vclaw import fsutil, proc, seed
 from vclaw.errors import UsageError, VclawError
 from vclaw.home import ImagePaths
-from vclaw.images import catalogue
+from vclaw.images import catalogue, vmlinux
 from vclaw.model import ImageRef, host_arch
 from vclaw.progress import Progress
 
@@ -170,7 +170,11 @@ def _build(ref: ImageRef, paths: ImagePaths, tools: Tools, progress: Progress, m
     proc.run(unpack, log=log, what=f"Unpacking {ref.name}")
     archive.unlink()
     proc.run(make, log=log, what=f"Making the file system of {ref.name}")
-    _move_in(_only(tree / "boot", "vmlinuz-*"), paths.kernel)
+    kernel = _only(tree / "boot", "vmlinuz-*")
+    unpacked = vmlinux.unpack(kernel.read_bytes())
+    if unpacked is not None:
+        vmlinux.write(kernel, unpacked)
+    _move_in(kernel, paths.kernel)
     _move_in(_only(tree / "boot", "initrd.img-*"), paths.initrd)
     _move_in(disk, paths.image)
     fsutil.sync_folder(paths.root)
