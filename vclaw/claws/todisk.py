@@ -34,8 +34,12 @@ from vclaw.progress import Progress
 RELEASE_SECONDS = 180.0
 """What a guest is given to stop OpenClaw, give the folders back and write its disk out."""
 
-REGAIN_SECONDS = 60.0
-"""What a guest that goes on is given to answer and to mount; an emulated one needs some seconds."""
+REGAIN_SECONDS = 180.0
+"""What a guest that goes on is given to answer and to mount; an emulated one needs some seconds,
+and many where others begin beside it."""
+
+REPEAT_SECONDS = 30.0
+"""A guest that goes on is asked again where it has not answered by then."""
 
 ANSWER_SECONDS = 10.0
 
@@ -241,7 +245,7 @@ def regain(paths: ClawPaths, patience: float = REGAIN_SECONDS) -> None:
             channel.ask(
                 paths.channel,
                 "regain",
-                min(ANSWER_SECONDS, patience),
+                min(REPEAT_SECONDS, patience),
                 time=time.time(),
                 entropy=entropy,
             )

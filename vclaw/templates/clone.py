@@ -30,9 +30,11 @@ FRESH, BEGUN, DONE = "fresh", "begun", "done"
 
 ENTROPY_BYTES = 64
 
-ANSWER_SECONDS = 5.0
-INTRODUCE_SECONDS = 60.0
-"""What a guest that goes on is given to answer; it needs less than a second, emulated too."""
+ANSWER_SECONDS = 60.0
+INTRODUCE_SECONDS = 300.0
+"""What a guest that goes on is given for one answer, and for any. It needs less than a second,
+emulated too; where ten go on at once on two cores, a minute. What booting would take is far more.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,12 @@ def introduce(paths: ClawPaths) -> None:
     deadline = time.monotonic() + INTRODUCE_SECONDS
     while True:
         entropy = secrets.token_hex(ENTROPY_BYTES)
+        patience = max(0.01, min(ANSWER_SECONDS, deadline - time.monotonic()))
         try:
-            channel.ask(
-                paths.channel, "introduce", ANSWER_SECONDS, time=time.time(), entropy=entropy
-            )
+            channel.ask(paths.channel, "introduce", patience, time=time.time(), entropy=entropy)
             break
         except channel.NoAnswer:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or not boot.is_up(paths):
                 raise
     crashpoints.reach("clone.introduced")
     mark(paths, DONE, int(_read(paths).get("memory") or 0))

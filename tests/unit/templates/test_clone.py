@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.templates import META, lay_over, plant
-from vclaw import channel, fsutil
+from vclaw import boot, channel, fsutil
 from vclaw.errors import VclawError
 from vclaw.home import Home, TemplatePaths
 from vclaw.hypervisor.qemu import Qemu
@@ -183,6 +183,7 @@ def test_a_guest_is_introduced_with_fresh_randomness_every_time_until_it_answers
 ) -> None:
     guest = Guest(silent=2)
     monkeypatch.setattr(channel, "ask", guest.ask)
+    monkeypatch.setattr(boot, "is_up", lambda _paths: True)
     clone.mark(claw, clone.BEGUN, 7)
     clone.introduce(claw)
     assert [told["op"] for told in guest.told] == ["introduce"] * 3
@@ -197,10 +198,22 @@ def test_a_guest_that_never_answers_stays_nobodys(
 ) -> None:
     monkeypatch.setattr(channel, "ask", Guest(silent=10**9).ask)
     monkeypatch.setattr(clone, "INTRODUCE_SECONDS", 0.05)
+    monkeypatch.setattr(boot, "is_up", lambda _paths: True)
     clone.mark(claw, clone.BEGUN)
     with pytest.raises(channel.NoAnswer):
         clone.introduce(claw)
     assert clone.step(claw) == clone.BEGUN
+
+
+def test_a_guest_whose_process_has_ended_is_not_asked_again(
+    claw: ClawPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = Guest(silent=10**9)
+    monkeypatch.setattr(channel, "ask", guest.ask)
+    clone.mark(claw, clone.BEGUN)
+    with pytest.raises(channel.NoAnswer):
+        clone.introduce(claw)
+    assert len(guest.told) == 1
 
 
 def test_it_is_on_record_that_a_guest_may_have_used_the_disk_before_it_goes_on(
