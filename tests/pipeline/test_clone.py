@@ -13,7 +13,7 @@ import pytest
 
 from tests.pipeline.templates import PATIENCE, TemplateWorld, begin, plant_for
 from tests.pipeline.world import World, changed, free_port
-from vclaw import boot, channel, disk, fsutil, ports, prune
+from vclaw import boot, channel, disk, fsutil, ports, prune, wake
 from vclaw.claws import lifecycle, status
 from vclaw.cli.main import main
 from vclaw.errors import UsageError
@@ -110,7 +110,7 @@ def test_a_guest_that_cannot_go_on_is_booted_on_the_same_disk_and_it_is_said_why
     cloned: TemplateWorld, monkeypatch: pytest.MonkeyPatch, knob: str
 ) -> None:
     monkeypatch.setattr(clone, "INTRODUCE_SECONDS", 0.2)
-    monkeypatch.setattr(clone, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(wake, "ANSWER_SECONDS", 0.1)
     cloned.run("disk")
     before = cloned.effects()
     cloned.turn(knob)

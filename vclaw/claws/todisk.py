@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 
 from vclaw import (
@@ -23,6 +22,7 @@ from vclaw import (
     identity,
     readiness,
     seed,
+    wake,
 )
 from vclaw.claws import record, saved
 from vclaw.claws.saved import Saved
@@ -38,17 +38,12 @@ REGAIN_SECONDS = 180.0
 """What a guest that goes on is given to answer and to mount; an emulated one needs some seconds,
 and many where others begin beside it."""
 
-REPEAT_SECONDS = 30.0
-"""A guest that goes on is asked again where it has not answered by then."""
-
 ANSWER_SECONDS = 10.0
 
 POLL_SECONDS = 0.2
 
 END_SECONDS = 30.0
 """What QEMU is given to end once its guest is saved."""
-
-ENTROPY_BYTES = 64
 
 
 def save(paths: ClawPaths, suspension: str | None, progress: Progress) -> None:
@@ -232,27 +227,14 @@ def _load(paths: ClawPaths, told: Machine) -> None:
             os.close(source)
 
 
-def regain(paths: ClawPaths, patience: float = REGAIN_SECONDS) -> None:
+def regain(paths: ClawPaths) -> None:
     """Give a guest clock, randomness, folders and OpenClaw again; may be repeated.
 
     Returns once the folders are there, lest a command writes to what they hide. Raises VclawError
     where the guest does not answer.
     """
-    deadline = time.monotonic() + patience
-    while True:
-        entropy = secrets.token_hex(ENTROPY_BYTES)
-        try:
-            channel.ask(
-                paths.channel,
-                "regain",
-                min(REPEAT_SECONDS, patience),
-                time=time.time(),
-                entropy=entropy,
-            )
-            break
-        except channel.NoAnswer:
-            if time.monotonic() >= deadline:
-                raise
+    deadline = time.monotonic() + REGAIN_SECONDS
+    wake.tell(paths, "regain", deadline)
     while time.monotonic() < deadline:
         report = readiness.guest_report(paths) or {}
         if report.get("applied") or report.get("error"):

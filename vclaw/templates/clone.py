@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vclaw import boot, channel, crashpoints, fsutil, hypervisor
+from vclaw import boot, crashpoints, fsutil, hypervisor, wake
 from vclaw.claws import installed
 from vclaw.errors import VclawError
 from vclaw.home import TemplatePaths
@@ -28,13 +27,8 @@ from vclaw.templates import memory, store
 
 FRESH, BEGUN, DONE = "fresh", "begun", "done"
 
-ENTROPY_BYTES = 64
-
-ANSWER_SECONDS = 60.0
 INTRODUCE_SECONDS = 300.0
-"""What a guest that goes on is given for one answer, and for any. It needs less than a second,
-emulated too; where ten go on at once on two cores, a minute. What booting would take is far more.
-"""
+"""What a guest that goes on is given to answer; on a busy host booting would take far more."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +112,6 @@ def let_go(paths: ClawPaths, saved: Saved) -> None:
 
 def introduce(paths: ClawPaths) -> None:
     """Tell the guest that it is another one now; may be repeated."""
-    deadline = time.monotonic() + INTRODUCE_SECONDS
-    while True:
-        entropy = secrets.token_hex(ENTROPY_BYTES)
-        patience = max(0.01, min(ANSWER_SECONDS, deadline - time.monotonic()))
-        try:
-            channel.ask(paths.channel, "introduce", patience, time=time.time(), entropy=entropy)
-            break
-        except channel.NoAnswer:
-            if time.monotonic() >= deadline or not boot.is_up(paths):
-                raise
+    wake.tell(paths, "introduce", time.monotonic() + INTRODUCE_SECONDS)
     crashpoints.reach("clone.introduced")
     mark(paths, DONE, int(_read(paths).get("memory") or 0))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.templates import META, lay_over, plant
-from vclaw import boot, channel, fsutil
+from vclaw import boot, channel, fsutil, wake
 from vclaw.errors import VclawError
 from vclaw.home import Home, TemplatePaths
 from vclaw.hypervisor.qemu import Qemu
@@ -189,7 +189,7 @@ def test_a_guest_is_introduced_with_fresh_randomness_every_time_until_it_answers
     assert [told["op"] for told in guest.told] == ["introduce"] * 3
     entropy = {str(told["entropy"]) for told in guest.told}
     assert len(entropy) == 3
-    assert all(len(bytes.fromhex(word)) == clone.ENTROPY_BYTES for word in entropy)
+    assert all(len(bytes.fromhex(word)) == wake.ENTROPY_BYTES for word in entropy)
     assert fsutil.read_json(claw.clone) == {"schema": 1, "step": "done", "memory": 7}
 
 
